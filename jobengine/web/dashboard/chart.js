@@ -72,7 +72,7 @@ const NAMES = { [MINUTE]: 'min', [HOUR]: 'h', [DAY]: 'd' };
 class PeriodChart extends HTMLElement {
   #series = null;
   #at = null;
-  /** Seconds of a value, and the period in words. */
+  /** The seconds that each value stands for, and the whole period in words. */
   #step = MINUTE;
   #period = '';
 

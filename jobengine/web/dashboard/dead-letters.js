@@ -30,7 +30,7 @@ export function deadLetterChanges({ dead_letter: typed, dead_letter_minutes: min
   return same ? {} : { dead_letter: { queue_name: queue, keep_minutes: minutes } };
 }
 
-/** The setting for keys that may only read, as pairs of a name and a text. */
+/** The setting as text, for keys that may not change it: pairs of a name and a text. */
 export const deadLetterFacts = ({ dead_letter: its }) => (its
   ? [['Dead-letter queue', its.missing ? `${its.queue_name} (missing)` : its.queue_name], ['Keeps jobs there', duration(its.keep_minutes * 60)]] : []);
 

@@ -15,8 +15,8 @@ export const NOTHING = ['No job has failed', 'Jobs that failed, or are tried aga
 const sum = (values) => values.reduce((all, each) => all + each, 0);
 
 /**
- * Merge the groups of several queues, given as `{queue, ...group}`, by fingerprint. `places` has the groups of the single
- * queues, the largest first.
+ * Merge the groups of several queues, given as `{queue, ...group}`, by fingerprint. The `places` of a merged group are its
+ * groups in each queue, the largest first.
  */
 export function merged(groups) {
   const found = [...Map.groupBy(groups, ({ fingerprint }) => fingerprint).values()].map((alike) => {

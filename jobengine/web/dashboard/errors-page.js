@@ -10,7 +10,7 @@ import { Refresher } from './live.js';
 import { allQueues, inTurns } from './queues.js';
 import { failedCount } from './trouble.js';
 
-/** How many errors are read of a queue (those with the most jobs) and, below, of how many queues (with the most failures). */
+/** The most errors to read of each queue (those with the most jobs), and the most queues (those with the most failures). */
 const MOST_OF_A_QUEUE = 100;
 const MOST_QUEUES = 50;
 

@@ -61,7 +61,7 @@ export function flowChanges(given, stats) {
 const same = (one, other) => JSON.stringify(sorted(one)) === JSON.stringify(sorted(other));
 const sorted = (value) => (value === null || typeof value !== 'object' ? value : Object.keys(value).sort().map((name) => [name, sorted(value[name])]));
 
-/** The settings for keys that may only read, as pairs of a name and a text. */
+/** The settings as text, for keys that may not change them: pairs of a name and a text. */
 export function flowFacts(stats) {
   const label = (options, value) => options.find(([each]) => each === value)?.[1];
   return [['Limits', limitsText(stats.limits)], ['Limits of each group', limitsText(stats.group_limits)],

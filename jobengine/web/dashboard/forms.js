@@ -51,7 +51,7 @@ export class Draft {
   }
 }
 
-/** Let the fields check values that were set, not typed. */
+/** Make the fields check their values after these were set by the page and not typed. */
 function check(form) {
   for (const each of form.elements) each.dispatchEvent(new Event('check'));
 }

@@ -4,7 +4,7 @@ import { h, replace, svg } from './dom.js';
 import { linkDetail, linkName, linkTarget, linkWord, shownLink } from './link-words.js';
 
 const [WIDTH, HEIGHT] = [200, 46];
-/** The height that a line takes between the boxes of a layer, and the most such places. */
+/** The height of the gap for a line that passes between the boxes of a layer, and the most such gaps in a graph. */
 const [BEND, MOST_BENDS] = [6, 400];
 const [GAP_X, GAP_Y, MARGIN] = [44, 12, 6];
 /** How often the order within the layers is improved. */
@@ -67,7 +67,7 @@ function line(points) {
 
 // Layout
 
-/** For each node the indexes of those before and after it. */
+/** For each node, the indexes of the nodes before it and after it. */
 export function neighbours({ nodes, edges }) {
   const [before, after] = [nodes.map(() => []), nodes.map(() => [])];
   for (const { from, to } of edges) {
@@ -77,7 +77,7 @@ export function neighbours({ nodes, edges }) {
   return { before, after };
 }
 
-/** The layer of each node: one more than the highest before it. */
+/** The layer of each node: one more than the highest layer of the nodes before it. */
 function layersOf({ nodes }, { before, after }) {
   const layer = nodes.map(() => 0);
   const left = before.map((each) => each.length);

@@ -15,7 +15,7 @@ function parts({ reason, holders }) {
 /** The reason without the list of holders at its end, which `drawHolders` shows. */
 export const withoutHolders = (explanation) => parts(explanation)[0];
 
-/** Show in `place` the jobs that hold one of `queue`, each with its worker and the end of its lease. */
+/** Show in `place` the jobs that hold a job of `queue`, each with its worker and the end of its lease. */
 export function drawHolders(place, queue, explanation) {
   const holders = explanation?.holders ?? [];
   const said = JSON.stringify(holders);

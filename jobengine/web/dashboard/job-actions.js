@@ -8,9 +8,9 @@ import { dialog, failure, field, form, keep, paceField, values } from './forms.j
 const STATES = ['queued', 'inprogress', 'complete', 'failed'];
 
 /**
- * Actions by name. `states`: states of jobs that the action applies to; `usual`: its states if none is chosen; `will` and
- * `done`: the effect in words; `change`: the update to send; without it the jobs are deleted. All that match can be changed at
- * a pace if it is `paced`.
+ * Actions by name. `states`: states of jobs that the action applies to; `usual`: states to act on if the filter names none;
+ * `will` and `done`: the effect in words; `change`: the update to send; without it the jobs are deleted; `paced`: whether all
+ * jobs that match can be changed at a pace.
  */
 export const ACTIONS = {
   retry: { name: 'Retry', states: ['failed', 'complete'], usual: ['failed'], will: 'be queued again, with all their attempts', done: 'queued again', paced: true, change: ({ pace }) => ({ new_status: 'queued', per_second: pace }) },

@@ -277,7 +277,7 @@ class JobPage extends HTMLElement {
       setTime(time(null, { tabindex: 0, class: 'muted' }), secondOf(schedule.time))));
   }
 
-  /** From which queue the job was moved here; if it `returns`, with a button that moves it and those like it back. */
+  /** From which queue the job was moved here; if it `returns`, with a button to move it and jobs like it back. */
   #drawOrigin({ moved_from: origin, fingerprint }, returns) {
     const said = JSON.stringify([origin, returns]);
     if (this.originSaid === said) return;
@@ -299,8 +299,8 @@ class JobPage extends HTMLElement {
   }
 
   /**
-   * While the pointer is on the buttons, none is added or removed except after the user's `own` action; a button that does
-   * not apply is disabled.
+   * Disable the buttons that do not apply. While the pointer is on the buttons, hide and show none of them, except after the
+   * user's `own` action.
    */
   #drawActs(own = false) {
     const { state, cancel_requested: cancelled } = this.job;

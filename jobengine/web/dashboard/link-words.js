@@ -15,7 +15,7 @@ export const linkWord = (node) => WORDS[shownLink(node)];
 
 export const isBatch = ({ uid }) => uid === undefined;
 
-/** "0b8c9e1c", "Batch import-7"; with the queue if it is not `queue`. */
+/** "0b8c9e1c", "Batch import-7"; with the queue's name if the queue is not `queue`. */
 export function linkName(node, queue) {
   const name = isBatch(node) ? `Batch ${node.batch}` : node.uid.slice(0, 8);
   return node.queue_name === queue ? name : `${name} in ${node.queue_name}`;
@@ -34,7 +34,7 @@ export function batchText({ total, complete, failed, open }) {
   return [`${number(complete + failed)} of ${number(total)} finished`, failed > 0 && `${number(failed)} failed`, open && 'open'].filter(Boolean).join(', ');
 }
 
-/** The address of the job, or of the batch among those of its queue. */
+/** The address of the job, or of the batch in the list of batches of its queue. */
 export const linkTarget = (node) => (isBatch(node) ? batchLink(node.queue_name, node.batch) : jobLink(node.queue_name, node.uid));
 
 export const batchLink = (queue, batch) => queueLink(queue, 'batches', { batch });

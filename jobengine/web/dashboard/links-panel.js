@@ -6,7 +6,7 @@ import { drawGraph, frame, neighbours } from './graph-view.js';
 import { linkDetail, linkName, linkTarget, linkWord, shownLink } from './link-words.js';
 import { Refresher } from './live.js';
 
-/** The most entries of a list; the graph has the rest. */
+/** The most entries of a list; the graph shows more. */
 const LISTED = 10;
 
 class LinksPanel extends HTMLElement {
@@ -58,7 +58,7 @@ class LinksPanel extends HTMLElement {
     this.#draw(graph);
   }
 
-  /** Draw the graph, if it is another one, so that a selection and the focus stay. */
+  /** Draw the graph only if it has changed, so that a selection and the focus stay. */
   #draw(graph) {
     const said = JSON.stringify(graph);
     if (this.#said === said) return;

@@ -18,7 +18,7 @@ function onReturn(signal, act) {
   session.addEventListener('change', look, { signal });
 }
 
-/** Whether a key is wrong. It stays so, and the server throttles those who send many. */
+/** Whether a key was wrong. Do not send it again: the server throttles those who send many wrong keys. */
 const isWrongKey = (error) => error instanceof Refused && error.status === 401;
 
 /**
@@ -50,12 +50,12 @@ export class Refresher {
     this.now();
   }
 
-  /** Something has changed. */
+  /** Read soon: something has changed. */
   soon() {
     this.#at(this.#earliest);
   }
 
-  /** The user waits for it. */
+  /** Read at once, since the user waits for it; even after a wrong key. */
   now() {
     this.#refused = null;
     this.#at(AT_ONCE);
@@ -85,7 +85,7 @@ export class Refresher {
     this.#busy = false;
     const now = performance.now();
     const took = now - begun;
-    // One slow answer is no slow server.
+    // The shorter of the last two times: after one slow answer the server does not count as slow yet.
     this.#earliest = now + Math.max(this.#gap, 5 * Math.min(took, this.#took));
     this.#took = took;
     const asked = this.#due;

@@ -13,7 +13,7 @@ import { failedAttempts, failedCount } from './trouble.js';
 export const COUNTS = [['failed', 'Failed'], ['retrying', 'Retrying'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
 
 const PERIODS = [['hour', 'Hour'], ['day', 'Day'], ['week', 'Week']];
-/** How many hours a period has; the last hour has minutes. */
+/** How many hours a period has; the last hour is shown by minutes. */
 const HOURS = { day: 24, week: 168 };
 const [MINUTE, HOUR] = [60, 3600];
 
@@ -112,7 +112,7 @@ const lastOf = (figures, count) => Object.fromEntries(Object.entries(figures).ma
 /** The number of jobs in one of COUNTS. */
 export const countOf = (stats, key) => (key === 'failed' ? failedCount(stats) : key === 'retrying' ? stats.retrying : stats.counts[key]);
 
-/** "3 cancelled", which are kept as well, or nothing. */
+/** "3 cancelled" for the cancelled jobs that are still kept, or nothing. */
 export const cancelledText = ({ cancelled }) => (cancelled ? `${number(cancelled)} cancelled` : '');
 
 /** A count that links to its jobs, with room for `more` text. */

@@ -28,7 +28,7 @@ const PARTS = [
   ['overview', 'Overview', 'je-overview'], ['', 'Jobs', 'je-jobs'], ['errors', 'Errors', 'je-errors'], ['workers', 'Workers', 'je-workers'],
   ['schedules', 'Schedules', 'je-schedules'], ['settings', 'Settings', 'je-settings'], ['batches', 'Batches', 'je-batches'], ['groups', 'Groups', 'je-groups'],
 ];
-/** Milliseconds between two looks for the first batch, and for queues from which failed jobs came. */
+/** Milliseconds from one search for batches, and for queues from which failed jobs came, to the next. */
 const LOOK = 30000;
 
 class QueuePage extends HTMLElement {
@@ -82,7 +82,7 @@ class QueuePage extends HTMLElement {
     await Promise.all([this.#lookForBatches(signal), this.#lookForOrigins(signal)]);
   }
 
-  /** The queues from which failed jobs came, each with a button to move its jobs back. */
+  /** Show the queues from which failed jobs came, each with a button to move its jobs back. */
   async #lookForOrigins(signal) {
     this.origins = await originsOf(this.stats, signal);
     const said = JSON.stringify(this.origins);
@@ -171,7 +171,7 @@ class QueuePage extends HTMLElement {
     const changes = this.#changes;
     try {
       const stats = await api.stats(this.name, signal);
-      // They may be from before the change; after it they are read again at once.
+      // Drop stats that may be from before a change: the page reads them again at once after it.
       if (changes !== this.#changes) return;
       this.stats = stats;
     } catch (error) {

@@ -148,7 +148,7 @@ class QueuesPage extends HTMLElement {
     keyed(this.body, listed, (queue) => `${queue.name}/${queue.counts ? '' : 'x'}`, (queue) => this.#row(queue), (row, queue) => this.#update(row, queue));
   }
 
-  /** The present order of the rows: nothing moves under the pointer. */
+  /** Sort queues by the present order of their rows, so that nothing moves under the pointer. */
   #inPlace(listed) {
     const order = new Map([...this.body.children].map((row, at) => [row.queue.name, at]));
     listed.sort((one, other) => (order.get(one.name) ?? 1e9) - (order.get(other.name) ?? 1e9));
@@ -244,7 +244,7 @@ function drawWorkers({ figures, holding }, { workers_waiting: waiting }) {
   if (holding !== undefined) setText(figures.workers, waiting ? `${number(holding)} + ${number(waiting)} idle` : number(holding));
 }
 
-/** Show marks in a place, unless they are there already. */
+/** Show `marks` in `place`, unless it shows them already. */
 function show(place, marks) {
   if (place.textContent !== marks.map((mark) => mark.textContent).join('')) replace(place, marks);
 }

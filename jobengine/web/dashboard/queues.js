@@ -6,7 +6,7 @@ import { session } from './session.js';
 /** Calls at a time; browsers open six connections. */
 const AT_ONCE = 4;
 
-/** Notes on queues whose key is wrong or can't read, by the session's entry: a wrong key is not sent again. */
+/** The rows of queues whose key is wrong, by the session's entry, so that a wrong key is not sent again. */
 const refused = new WeakMap();
 
 /**

@@ -17,14 +17,14 @@ async function act({ name }, call, said, done) {
   done();
 }
 
-/** Add its job now, once. */
+/** Add the schedule's job now, once. */
 export const runSchedule = (schedule, done) => act(schedule, () => api.runSchedule(schedule.queue_name, schedule.name),
   ({ uid }) => h('span', {}, 'its job is added. ', h('a', { href: jobLink(schedule.queue_name, uid) }, 'Show it')), done);
 
 export const pauseSchedule = (schedule, done) => act(schedule, () => api.changeSchedule(schedule.queue_name, schedule.name, { paused: !schedule.paused }),
   () => (schedule.paused ? 'resumed, it adds jobs again.' : 'paused, it adds no jobs.'), done);
 
-/** Confirm, then delete it, and call `done(isHere)`: whether the person is still where they confirmed it. */
+/** Confirm, then delete the schedule, and call `done(isHere)`: whether the person is still where they confirmed it. */
 export function deleteSchedule({ queue_name: queue, name }, done) {
   confirm('Delete the schedule', `The schedule “${name}” and its history will be deleted. The jobs that it added stay. This can’t be undone.`, 'Delete', async (element) => {
     const isHere = whereabouts(element);
@@ -34,7 +34,7 @@ export function deleteSchedule({ queue_name: queue, name }, done) {
   });
 }
 
-/** Read its present settings, and open them in a form. The form opens only on the page of the click. */
+/** Read the schedule's present settings, and open them in a form. The form opens only on the page of the click. */
 export async function changeSchedule({ queue_name: queue, name }, done) {
   const isHere = whereabouts();
   try {

@@ -6,17 +6,17 @@ import { jobLink, queueLink } from './links.js';
 import { scheduleMenu } from './schedule-actions.js';
 import { session } from './session.js';
 
-/** Seconds after its time from which a schedule counts as late, as in the alert. */
+/** A schedule counts as late from this many seconds after its time, as in the alert for Prometheus. */
 const LATE = 60;
 /** What happened at a time: the job's state, or that there is none. */
 const OUTCOMES = { queued: 'Queued', inprogress: 'In progress', complete: 'Complete', failed: 'Failed', skipped: 'Skipped', gone: 'Fired' };
 /** "0 3 * * *" or "every 5 min" */
 export const timingOf = ({ cron, every_seconds: every }) => cron ?? `every ${every < 60 ? `${every} s` : duration(every)}`;
 
-/** A key of OUTCOMES. */
+/** The outcome of a firing, as a key of OUTCOMES. */
 const outcomeOf = ({ skipped, state }) => (skipped === undefined ? state ?? 'gone' : 'skipped');
 
-/** What happened, in a word. */
+/** The outcome of a firing in a word, or how many times were skipped. */
 export const outcomeText = (firing) => (firing.times ? `${number(firing.times)} skipped` : OUTCOMES[outcomeOf(firing)]);
 
 /** Why there is no job or no state, or that a person requested the job; else nothing. */
@@ -48,7 +48,7 @@ export function setStrip(element, firings) {
   replace(element, firings.map((firing) => mark(outcomeOf(firing), describe(firing))));
 }
 
-/** Whether its time has passed and it has not fired. */
+/** Whether the schedule's next time has passed by more than LATE seconds. */
 const isLate = ({ next }) => next.length > 0 && Date.now() / 1000 - secondOf(next[0]) > LATE;
 
 /** Badges: paused by a person or by failures, late. */

@@ -113,7 +113,7 @@ function factsOf(schedule, job) {
     ['Created', timeOf(new Date(schedule.created * 1000).toISOString())], ...options];
 }
 
-/** Options of its job, by their names in the API. */
+/** The labels of a scheduled job's options, by their names in the API. */
 const OPTIONS = {
   priority: 'Priority', keep_minutes: 'Keep when finished, minutes', timeout_seconds: 'Time-out, seconds', tags: 'Tags', max_attempts: 'Attempts',
   retry_delay_seconds: 'Retry delay, seconds', unique_key: 'Unique key', meta: 'Meta', group: 'Group', delay_seconds: 'Delay, seconds',

@@ -9,7 +9,7 @@ import { Refresher } from './live.js';
 import { allQueues, inTurns } from './queues.js';
 import { scheduleTable, troubleOf } from './schedule-rows.js';
 
-/** The most schedules that are read of a queue and, below, the most queues, and the most rows that are shown. */
+/** The most schedules to read of each queue, the most queues to read, and the most rows to show. */
 const MOST_OF_A_QUEUE = 200;
 const MOST_QUEUES = 200;
 const MOST_ROWS = 500;
@@ -54,7 +54,7 @@ class SchedulesPage extends HTMLElement {
     this.#draw();
   }
 
-  /** A queue that was deleted meanwhile has none. */
+  /** The first schedules of a queue; none if the queue was deleted meanwhile. */
   async #schedulesOf(queue, signal) {
     try {
       return await api.listSchedules(queue, { limit: MOST_OF_A_QUEUE, signal });

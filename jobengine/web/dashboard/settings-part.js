@@ -59,11 +59,11 @@ class SettingsPart extends HTMLElement {
       await api.changeQueue(this.queue, {
         max_jobs: given.max_jobs ?? 0, require_lease: given.require_lease, ...(Object.keys(defaults).length || before.defaults ? { defaults } : {}), ...flowChanges(given, before), ...deadLetterChanges(given, before),
       });
-      // Figures that the page asks for by itself may be older than the change.
+      // Read the stats here: those that the page reads by itself may be older than the change.
       const fresh = await api.stats(this.queue);
       this.page.stats = fresh;
       before = fresh;
-      // What was typed meanwhile stays, for the next time.
+      // If more was typed meanwhile, the form stays as it is, to be saved later.
       if (JSON.stringify(values(element)) === JSON.stringify(given)) {
         draft.forget();
         exchange(section, this.#setUp(fresh));
@@ -93,7 +93,7 @@ class SettingsPart extends HTMLElement {
     const asked = this.#asked;
     try {
       const { keys } = await api.listKeys(this.queue, this.#stop.signal);
-      // An answer that comes after a later one is older.
+      // Ignore the answer if another request was sent after this one.
       if (asked !== this.#asked) return;
       replace(this.state, keys.length === 0 && h('p', { class: 'muted' }, 'There is only the owner’s key.'));
       this.keys.closest('.table-frame').hidden = keys.length === 0;

@@ -6,7 +6,7 @@ import { Draft, dialog, field, form, keep, keyWarning, values } from './forms.js
 import { queueLink, routeOf } from './links.js';
 import { newKey, session } from './session.js';
 
-/** The page to sign in; if the address names a queue, it is filled in. */
+/** The page to sign in; the name of the queue in the address, if there is one, is filled in. */
 class SignIn extends HTMLElement {
   /** Show the page for a route, whose `queue` may be given. */
   show(route) {
@@ -29,7 +29,7 @@ class SignIn extends HTMLElement {
 }
 customElements.define('je-sign-in', SignIn);
 
-// Who has left the form, or signed out, is not signed in by a late answer.
+// An answer that comes after the user has left the form or signed out signs nobody in.
 
 async function signInToQueue(element, back) {
   const { queue, key } = values(element);

@@ -1,14 +1,14 @@
-// What is wrong with a queue, and the order of queues by it.
+// What is wrong with a queue, and the order of queues by trouble.
 
 import { h } from './dom.js';
 import { duration, exact, number } from './format.js';
 
 /** Workers may claim only now and then: a queue has none if there was no claim for this many seconds. */
 const QUIET = 60;
-/** Ready jobs without a worker are worst, then failures of the last hour, then older ones. */
+/** Ready jobs without a worker are worst, then failures of the last hour, then older failures. */
 const [WAITING, FAILING, FAILED] = [3, 2, 1];
 
-/** Jobs that failed for the last time; cancelled ones are apart. */
+/** The number of failed jobs, without cancelled ones. */
 export const failedCount = ({ counts, cancelled }) => counts.failed - cancelled;
 
 /** Attempts that failed or timed out in a period of the figures, whether their jobs are tried again or not. */

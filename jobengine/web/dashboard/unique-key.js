@@ -8,7 +8,7 @@ import { choice, field, tick } from './forms.js';
 const UNTIL = [['finished', 'Once the job is finished'], ['started', 'Once the job is started']];
 const span = (seconds) => (seconds < 60 ? `${seconds} s` : duration(seconds));
 
-/** The facts about the unique key of a job, and until when a finished one holds it, as pairs. */
+/** The facts about the unique key of a job, and until when the finished job holds it, as pairs of a name and a text. */
 export function uniqueFacts({ unique_key: plain, unique, debounce }, heldUntil) {
   const key = plain ?? unique?.key;
   const rule = unique && [unique.until === 'started' && 'free once the job is started', unique.seconds && `held for ${span(unique.seconds)} after the finish`,
