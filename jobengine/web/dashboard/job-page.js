@@ -8,7 +8,7 @@ import { duration, exact, jobs, number, secondOf, setTime, time, wallTime } from
 import { Draft, confirm, dialog, failure, field, form, jsonField, keep, loading, values } from './forms.js';
 import { timeline, took } from './attempts.js';
 import { drawHolders, withoutHolders } from './held.js';
-import { setBadge, shownState } from './job-rows.js';
+import { isRetried, setBadge, shownState } from './job-rows.js';
 import { members, pretty } from './json.js';
 import './json-view.js';
 import { batchLink, isBatch } from './link-words.js';
@@ -337,7 +337,7 @@ function attemptText({ attempts, max_attempts: most = 1 }) {
 function timesOf(job) {
   const last = job.history?.at(-1);
   if (job.state === 'inprogress') return job.started ? [['Started', job.started], ['Running for', job.started, true]] : [];
-  if (job.state === 'queued') return job.not_before ? [[job.error === undefined ? 'Ready' : 'Retry due', job.not_before]] : [];
+  if (job.state === 'queued') return job.not_before ? [[isRetried(job) ? 'Retry due' : 'Ready', job.not_before]] : [];
   return [...(last ? [['Started', last.started], ['Ended', last.ended], ['Ran for', took(last)]] : []), ...(job.removed_at ? [['Kept until', exact(job.removed_at)]] : [])];
 }
 

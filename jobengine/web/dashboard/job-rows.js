@@ -12,6 +12,9 @@ const NAMES = { queued: 'Queued', waiting: 'Waiting', inprogress: 'In progress',
 /** The state of a job as the dashboard shows it: cancelled and waiting jobs have states of their own. */
 export const shownState = (job) => (job.cancelled ? 'cancelled' : job.waiting ? 'waiting' : job.state);
 
+/** Whether a queued job is tried again after a failure; one that was moved or queued again by hand has only its old error. */
+export const isRetried = ({ attempts = 0, history = [] }) => attempts > 0 && history.some(({ outcome }) => outcome !== 'released');
+
 /** Show the state of a job as a word with its own sign, so that it does not depend on colour. */
 export function setBadge(element, state) {
   const name = NAMES[state] ?? 'Removed';
@@ -229,7 +232,7 @@ export class JobRows {
 }
 
 function progressText(job) {
-  if (job.state === 'queued' && job.not_before * 1000 > Date.now()) return job.error === undefined ? 'ready ' : 'retry ';
+  if (job.state === 'queued' && job.not_before * 1000 > Date.now()) return isRetried(job) ? 'retry ' : 'ready ';
   if (job.state !== 'inprogress') return '';
   return [job.progress !== undefined && `${job.progress} %`, job.cancel_requested && 'cancelling'].filter(Boolean).join(', ');
 }

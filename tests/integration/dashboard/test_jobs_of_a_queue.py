@@ -282,6 +282,7 @@ def test_retrying_jobs_appear_in_counts_list_and_errors(owner: Person, queue: Qu
     owner.page.get_by_role("link", name="Retrying 1").click()
     expect(_shown(owner)).to_have_text([uid[:8]])
     expect(owner.jobs()).to_contain_text(["401 Unauthorized"])
+    expect(owner.jobs()).to_contain_text([re.compile(r"retry in \d+ min")])
     owner.page.get_by_role("link", name="Errors", exact=True).click()
     groups = owner.page.locator("ol.errors > li")
     expect(groups).to_have_count(2)
