@@ -15,6 +15,7 @@ import msgspec
 from attrs import frozen
 from msgspec import Raw
 
+from .json_values import ELSEWHERE
 from .request_head import BadInput
 from .strict_json import NotStrict, check_steps, count_values, reason
 from .type_errors import type_error
@@ -189,7 +190,11 @@ def _slices(items: Sequence[bytes], bounds: Bounds) -> list[tuple[int, int]]:
     most, lengths = 2 * bounds.content_bytes + _MOST_BESIDE, list(map(len, items))
     if max(lengths, default=0) > most:
         index = next(index for index, length in enumerate(lengths) if length > most)
-        raise BadInput(f"Item {index} of the list is longer than {most} bytes.", index)
+        raise BadInput(
+            f"Item {index} of the list is longer than {most} bytes. Its content and its result may have at most "
+            f"{bounds.content_bytes} bytes each; {ELSEWHERE}",
+            index,
+        )
     ends = list(accumulate(lengths))
     slices: list[tuple[int, int]] = []
     first = size = 0

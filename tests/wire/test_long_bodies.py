@@ -137,8 +137,16 @@ def test_more_than_ten_thousand_items_are_refused_before_they_are_decoded() -> N
 
 
 def test_an_item_of_a_long_body_may_be_no_longer_than_a_single_job() -> None:
-    with pytest.raises(BadInput, match=r"Item 1 of the list is longer"):
+    with pytest.raises(
+        BadInput, match=r"Item 1 of the list is longer than \d+ bytes\. Its content and its result may have"
+    ):
         _read("add_jobs", _body("jobs", [{"content": {}}, {"content": {"a": "x" * (3 << 20)}}]))
+
+
+def test_the_error_for_a_long_result_says_what_to_do_with_it() -> None:
+    update = {"uid": "u", "new_status": "complete", "result": "x" * (1 << 20)}
+    with pytest.raises(BadInput, match=r"updates\[0\]\.result is longer than 1048576 bytes; keep the data elsewhere"):
+        _read("update_jobs", _body("updates", [update]))
 
 
 def test_after_a_key_check_a_body_may_have_a_million_values() -> None:
