@@ -368,7 +368,7 @@ class PostgresEngine:
         return result
 
     def _reconnect(self) -> None:
-        """Let lanes that could not connect try again, even without tasks: the log tells when all are connected."""
+        """Let lanes that could not connect try again, even without tasks: then the log tells when all are connected."""
         for lane in self._lanes:
             if lane.session.connection.trouble:
                 lane.thread(lane.session.connection.reconnect)

@@ -60,7 +60,7 @@ class LineMoves:
         self._mover.begin(queue)
 
     def look(self) -> None:
-        """Renew the moves of this server, and take up moves that other servers have left; does this every _PAUSE."""
+        """Renew the moves of this server, and take up those that other servers have left; at most once in _PAUSE."""
         if self.clock.seconds() >= self._due:
             self._due = self.clock.seconds() + _PAUSE
             self.lane.thread(lambda: self.lane.session.run(self._take)).addCallback(self._go_on).addErrback(
@@ -68,7 +68,7 @@ class LineMoves:
             )
 
     async def stop(self) -> None:
-        """Stop after the present slices, and leave the rest to others."""
+        """Stop after the present slices, and leave the remaining moves to other servers."""
         names, self._due = self._names(), inf
         self._mover.stop()
         if names:

@@ -30,7 +30,7 @@ def followed(run: Run, follow_up: FollowUp, result: Result, own: Sequence[Parent
         try:
             more = run(partial(_call, follow_up, own))
         except Unavailable:
-            # The batch itself was carried out.
+            # Only the follow-up has failed: the batch was carried out.
             break
         if more is None:
             return result
@@ -43,20 +43,20 @@ def followed(run: Run, follow_up: FollowUp, result: Result, own: Sequence[Parent
 
 
 def moved(run: Run, move: "Callable[[Connection[Row]], Result | None]", result: Result) -> Result:
-    """The result of a batch with the moves of failed jobs into dead-letter queues; a sweep makes the rest."""
+    """The result of a batch with the moves of failed jobs into dead-letter queues; a sweep moves jobs that are left."""
     try:
         while more := run(move):
             result = merged(result, more)
     except Unavailable:
-        # The batch itself was carried out.
+        # Only the move has failed: the batch was carried out.
         pass
     return result
 
 
 def followed_first(run: Run, follow_up: FollowUp, parents: Sequence[Parent]) -> list[Effect]:
     """
-    Follow up the ends of jobs that are about to be removed, however many depend on them; returns the effects. Further
-    ends among these effects are followed up later, as usual.
+    Follow up the ends of jobs before these jobs are removed, in as many transactions as their dependants need; returns
+    the effects. If this ends other jobs, those ends are followed up later, as usual.
     """
     effects, own = list[Effect](), parents
     while own and (result := run(partial(_call, follow_up, own))) is not None:

@@ -243,7 +243,7 @@ class Batch:
             effects = self.tables.apply(due)
             if self.tables.locked:
                 self._effects += effects
-                # Jobs are written from effects, named things and queues from facts.
+                # Jobs are written from effects, but named things and queues are written from facts.
                 self._facts += [fact for fact in due if type(fact) in (ItemSet, QueueChanged)]
 
     def _is_too_early(self, task: Task) -> bool:

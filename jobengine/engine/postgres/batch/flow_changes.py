@@ -1,4 +1,4 @@
-"""What a batch writes of the groups of queues with flow, after the jobs and the named things."""
+"""The changes of groups that a batch writes in queues with flow, after the jobs and the named things."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
@@ -69,7 +69,7 @@ def group_changes(
 
 
 def _without_begun(groups: LoadedGroups, made: list[Statement]) -> list[Statement]:
-    """Leave out the statement that was sent by begin_claim; raises Redo if the batch needs another one."""
+    """Leave out the statement that begin_claim has sent; raises Redo if the batch needs a different statement."""
     begun = groups.changes.begun
     if begun is not None:
         if begun not in made:

@@ -317,7 +317,7 @@ class FollowUps:
             if table is None or key is None or one.queue_id is None:
                 continue
             if one.sealed is None:
-                # The batch was removed: its jobs are kept as others are.
+                # The batch was removed: the retention of its jobs begins when each has finished.
                 self._begin_retention(one, key, 0)
                 continue
             name = self._take_batch(table, (one.queue_id, key, one.sealed))

@@ -2,8 +2,9 @@
 Gives a queue flow, in a transaction of its own.
 
 Commands of a queue without flow know nothing of groups and lock nothing for them. So before a command uses groups, the
-queue gets flow without any limit; once all transactions that may not know of it have ended, the command is carried out.
-A command that sets a limit meanwhile waits for them too: a claim among them would exceed the limit.
+queue gets flow without any limit; once all transactions that may not know of the flow have ended, the command is
+carried out. A command that sets a limit meanwhile waits for these transactions too: a claim by one of them would exceed
+the limit.
 """
 
 import time

@@ -203,7 +203,7 @@ class LoadedGroups:
         self.load_named(self.changed_names())
 
     def take_new(self, row: GroupRow) -> LoadedGroup:
-        """A group, from a row unless it was loaded before."""
+        """The group in a row; a group that was loaded before stays as it is."""
         return self.loaded.get(row.name) or self.take(row)
 
     def take(self, row: GroupRow) -> LoadedGroup:
@@ -456,8 +456,8 @@ class LoadedGroups:
 
     def locking(self, made: Statement) -> Statement:
         """
-        The statement, without locks if the batch only reads. In strict order no job of a group that others have locked
-        may be skipped, so these jobs are locked later, see `lock_strict`.
+        The statement; without locks if the batch only reads. It has no locks in strict order either: it would skip jobs
+        that others have locked, so all its jobs are locked later, see `lock_strict`.
         """
         return made if self.locked and self.flow.group_order is not GroupOrder.STRICT else unlocked(made)
 

@@ -144,7 +144,7 @@ class BatchLinks:
         return batches_counted(self._counts, slot)
 
     def last(self, now: int) -> Iterator[Statement]:
-        """The last statements before the commit; the last of them is for `take_unfinished`."""
+        """The last statements before the commit; `take_unfinished` takes the answer to the last of them."""
         yield from ended_left([*self.eager, *self.lazy, *self._of_batches.values()], now)
         if self._of_batches:
             yield _UNFINISHED_BATCHES(
@@ -154,7 +154,7 @@ class BatchLinks:
             )
 
     def take_unfinished(self, answer: Iterable[Row]) -> None:
-        """Put off the follow-up of batches that seem to have unfinished jobs, given their rows."""
+        """Let the follow-up of batches wait if they seem to have unfinished jobs; `answer` lists these batches."""
         unfinished = {(queue_id, key) for queue_id, key in answer} if self._of_batches else set()
         for place, parent in self._of_batches.items():
             (self.lazy if place in unfinished else self.eager)[parent] = None

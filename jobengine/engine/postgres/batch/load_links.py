@@ -63,7 +63,7 @@ class LinkLoading:
     by_id: Mapping[int, LoadedTable]
     #: The uids of the jobs that are searched for circles, by queue.
     _named: dict[str, set[str]] = field(factory=dict, init=False)
-    #: Those of these uids for which other jobs wait, by queue.
+    #: The uids among `_named` for which other jobs wait, by queue.
     _awaited: dict[str, set[str]] = field(factory=dict, init=False)
 
     def prepare(self, parts: Iterable[PlannedPart]) -> None:
@@ -112,8 +112,8 @@ class LinkLoading:
 
     def load_for_due(self) -> None:
         """
-        Load the batches of due jobs, and the schedules of due jobs that move. If another transaction has locked a batch
-        or schedule, its jobs are left for later.
+        Load the batches of due jobs, and the schedules of due jobs that move into dead-letter queues. If another
+        transaction has locked a batch or schedule, its jobs are left for later.
         """
         missing = self._missing(self.by_id.values(), _changed_with)
         if not missing:

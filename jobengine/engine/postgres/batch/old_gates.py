@@ -1,4 +1,4 @@
-"""Removes gates without any more effect, some at a time: a group that was used once would keep its gate for ever."""
+"""Removes gates that have no effect any more, some at a time: a group used only once would keep its gate for ever."""
 
 from collections.abc import Sequence
 from contextlib import suppress

@@ -16,7 +16,7 @@ from ..database.group_rows import READY, second_of
 from ..database.pipeline import Row
 from .groups import LoadedGroups
 
-#: The fewest jobs, and the most bytes of them, of a claim whose groups are changed before it is decided.
+#: Groups are changed before a claim is decided only if it takes at least so many jobs, with at most so many bytes.
 _LEAST: Final = 100
 _MOST_BYTES: Final = 8 << 20
 
@@ -56,8 +56,8 @@ def one_of_each(groups: LoadedGroups, rows: Sequence[Row], count: int, *, begins
 
 def begin_claim(groups: LoadedGroups, rows: Sequence[Row]) -> None:
     """
-    Let the database change the groups of a large claim while their jobs are decrypted and the claim is decided. If that
-    comes to other changes of groups, the batch is carried out again; see flow_changes.py.
+    Let the database change the groups of a large claim while their jobs are decrypted and the claim is decided. If the
+    decision needs other changes of groups, the batch is carried out again; see flow_changes.py.
     """
     flow = groups.flow
     is_likely = flow.limits.rate is None and flow.group_limits.rate is None

@@ -31,7 +31,7 @@ class Loading(Generic[V]):
             elif self._is_whole:
                 return
             else:
-                # All loaded values come after those given so far.
+                # The values that are loaded next come after all values yielded so far.
                 self.load_more()
 
     @property

@@ -77,8 +77,8 @@ def overlaps(task: Task, *, has_flow: bool) -> bool:
 
     Small claims may not: they cost less in one batch, and each would skip the jobs that another has locked. Large
     claims may: waiting would cost more than skipping. Tasks that add jobs with a unique key may not: they would wait
-    for each other's locks. In queues with flow only large tasks may, and no claims: others would mostly wait for the
-    same rows of groups.
+    for each other's locks. In queues with flow only large tasks that are not claims may: other tasks would mostly wait
+    for the same rows of groups.
     """
     if has_flow and (task.weight <= SMALL or _lock_of(task) is not FlowLock.SHARED):
         return False

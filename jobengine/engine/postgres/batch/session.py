@@ -149,8 +149,8 @@ class Session:
 
     def carry_out(self, tasks: Sequence[Task]) -> Result:
         """
-        Carry out tasks, or only the first of them, in one transaction; there is an outcome for each that was carried
-        out. Raises Unavailable.
+        Carry out tasks, or only the first few, in one transaction; there is an outcome for each that was carried out.
+        Raises Unavailable.
         """
         began = self.steady()
         self._expired, self._ended, self._ends_first = [], [], EndsFirst()

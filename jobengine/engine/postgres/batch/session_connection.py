@@ -21,7 +21,7 @@ _RETRY: Final = 1.0
 
 @define(eq=False)
 class Reach:
-    """Logs that a session of a server can't connect, once for each kind of reason, and that all can again."""
+    """Logs that a session can't connect, once for each kind of reason, and when all sessions can connect again."""
 
     _failing: set[object] = field(factory=set, init=False)
     #: The kinds of reasons that were logged since all sessions could connect.

@@ -69,7 +69,7 @@ class LoadedTable:
     unloaded: int | None = None
     #: The queue's counts; None if no command needs them.
     counted: QueueCounts | None = None
-    #: When the queue's oldest ready job was added; None like `counted`.
+    #: When the queue's oldest ready job was added, if a command needs the counts.
     oldest: int | None = None
     #: The number of ready jobs before a rank.
     places: dict[Rank, int] = field(factory=dict)

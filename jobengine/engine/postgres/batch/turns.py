@@ -187,7 +187,7 @@ class Turns:
         return [group for group, _, _ in new]
 
     def _second(self, group: LoadedGroup, row: Row, first: Rank) -> list[Rank]:
-        """The rank of a group's second ready job, which is not locked; in strict order it is not needed."""
+        """The rank of a group's second ready job, not locked; nothing in strict order, or if `first` is as late."""
         rank = (row[14] + 1, row[15], row[17])
         if rank <= first or group.order is GroupOrder.STRICT:
             return []
@@ -216,7 +216,7 @@ class Turns:
         return None if its.name in groups.loaded else groups.take(its)
 
     def _name_in(self, row: Row, ranks: Sequence[Rank]) -> str | None:
-        """The name of a group, by its first job, which is read anyway; None if it must be read from the group's row."""
+        """The name of a group, from its first job, which is read anyway; None if only the group's row has the name."""
         job = self.groups.claimable(ranks[0]) if ranks else None
         name = None if job is None else job.spec.rare.group
         return name if name is not None and self.groups.rows.group(name) == row[0] else None

@@ -48,7 +48,7 @@ _TOO_MANY: Final = re.compile("too many (clients|connections)|connection slots|m
 _NO_LOGIN: Final = re.compile(
     r"authentication failed|no password supplied|pg_hba\.conf|permitted to log in|role .* does not exist|no such user"
 )
-#: The kinds of the texts of PostgreSQL and pgbouncer. Others, and those in other languages, have no kind of their own.
+#: The kinds of error texts of PostgreSQL and pgbouncer. Other texts, as in other languages, have no kind of their own.
 _KINDS: Final = (
     (_TOO_MANY, "the database has too many connections"),
     (_NO_LOGIN, "the database refuses the login"),
@@ -121,7 +121,7 @@ def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[]
 
 
 def _in_one_line(error: Exception) -> str:
-    """The driver's text. It may have several lines, of which those after a tab are hints."""
+    """The driver's text as one line. Its hints, which begin a new line with a tab, become sentences."""
     return " ".join(re.sub(r"\n\t(?=[A-Z])", ". ", str(error)).split())
 
 
@@ -240,7 +240,7 @@ def begun(connection: "Connection[Row]", statement: Statement) -> bool:
 
 
 def begin_not_next(connection: "Connection[Row]") -> None:
-    """Let the next call of `begun` send nothing: what was sent last was not wanted."""
+    """Let the next call of `begun` send nothing: the last statement that it sent was not wanted."""
     assert isinstance(connection, _Counted)
     connection.begins = False
 

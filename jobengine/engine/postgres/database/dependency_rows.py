@@ -39,7 +39,7 @@ BatchDeltas = Counter[tuple[int, bytes, int]]
 _BATCH: Final = "batch:"
 _FAILED: Final = State.FAILED
 _STATES: Final[Mapping[int, State]] = {int(place): place.state for place in Place}
-#: For each way in which a job or batch stands now: which marks of the dependencies on it this changes.
+#: By the present state of a job or batch: the marks of those dependencies on it that this state changes.
 MARKS: Final[Mapping[str, str]] = {
     NOT_YET: UNMET + WAITED_FOR,
     MET: NOT_YET + UNMET + WAITED_FOR,

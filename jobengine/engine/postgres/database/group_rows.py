@@ -5,11 +5,11 @@ Like the tally it is an index in the shape of a table: everything in it follows 
 except how long ago a group was served. It has these rules:
 
 - A transaction that works on a queue with flow first locks the queue, in one of three ways; see `FlowLock`.
-- Groups are changed after all jobs are locked, in the order of their keys. The counts in a row are right once its lock
-  is taken, for all transactions that have changed it before.
+- Groups are changed after all jobs are locked, in the order of their keys. Once a transaction has locked a row, the
+  row's counts include the changes of all transactions that have changed the row before.
 - The place in turn is that of the group's first ready job. A transaction that takes ready jobs away without having
   loaded the group, or after others have changed it, may leave a place that is too early; a claim then finds the right
-  one.
+  place.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -147,8 +147,8 @@ def _opened(rows: Rows, queue: Queue, kind: str, sealed: bytes) -> str | None:
 
 def counted_in(job: Job) -> int | None:
     """
-    The index of the count of a group that includes a job: 0 ready, 1 delayed, 2 in progress, 3 failed; None if no count
-    does. A job that waits for others counts as delayed.
+    Which count of its group includes a job: 0 ready, 1 delayed, 2 in progress, 3 failed; None for a job that is not
+    counted. A job that waits for others counts as delayed.
     """
     place = place_of(job.standing)
     return _COUNTED.get(place) if place is not _FAILED or not job.cancelled else None
@@ -191,7 +191,7 @@ class GroupDelta(Struct, eq=False, gc=False):
     is_entered: bool = False
     #: Whether its gate is set or removed: before the first gate, the row has no digest of a gate.
     is_gated: bool = False
-    #: Whether any job that was ready is no longer ready, or somewhere else.
+    #: Whether any job that was ready here is not ready any more, or has another rank or group.
     lost: bool = False
     #: The first of the jobs that became ready, and when it was created.
     first: RowRank | None = None
@@ -412,8 +412,8 @@ class GroupChanges:
 
     def first_claimed(self, rows: Sequence[Row], turn: int) -> Statement:
         """
-        The statement for a claim of the first job of each group, in this order, from rows of the statement
-        groups_in_turn; `turn` is the turn before the first one.
+        The statement that changes the groups in `rows` for a claim that takes the first job of each, in this order.
+        `rows` are those of the statement groups_in_turn; the first group is served in the turn after `turn`.
         """
         ordered = sorted(enumerate(rows, turn + 1), key=lambda one: one[1][0])
         found = [row for _, row in ordered]

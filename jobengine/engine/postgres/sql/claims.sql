@@ -1,9 +1,10 @@
 -- Claims: the first ready jobs of a queue, and the claim start, where they begin (see claim_start.py).
 --
--- A claim loads as many jobs as it takes, and as many as other commands of the batch, whose jobs (`uids`) are locked
--- already, may take from it: each OFFSET 0 keeps PostgreSQL from reading all ready jobs to find these. If jobs are
--- long, it loads only `bytes`. A job whose time has come is not ready any more, even if that is not written yet. A row
--- of NULLs means: jobs are ready, but others have locked them all.
+-- A claim loads as many jobs as it takes. Other commands of the batch may take some of these: jobs that they have
+-- locked already (`uids`). So it loads one more for each of those that is ready; each OFFSET 0 keeps PostgreSQL from
+-- reading all ready jobs to count them. If jobs are long, a claim loads only about `bytes`. A job whose `due_wall` has
+-- passed is not ready any more, even if that is not written yet. A row of NULLs means: jobs are ready, but others have
+-- locked them all.
 
 -- name: claim
 -- Locks and loads the first ready jobs of a queue, but none that others have locked.
@@ -159,8 +160,8 @@ FROM (
 WHERE before <= :bytes;
 
 -- name: set_claim_start_back
--- Sets the claim start, and the proposed one, back to a job that became ready before them. To lock the row would be
--- enough for the proposal, but then each later batch with such a job would lock it.
+-- Sets the claim start, and the proposed one, back to a job that became ready before them. For the proposal, a lock on
+-- the row would be enough; but each later batch with a job before the proposal would have to lock the row again.
 UPDATE queue
 SET floor_prio = CASE WHEN (n.prio, n.arrival) < (floor_prio, floor_arrival) THEN n.prio ELSE floor_prio END,
     floor_arrival = CASE WHEN (n.prio, n.arrival) < (floor_prio, floor_arrival) THEN n.arrival ELSE floor_arrival END,

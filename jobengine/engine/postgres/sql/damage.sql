@@ -38,7 +38,7 @@ FROM unnest(:queue_ids::bigint[], :uids::text[], :dues::bigint[], :due_walls::bi
 WHERE j.queue_id = n.queue_id AND j.uid = n.uid;
 
 -- name: delete_tags_of_jobs
--- Removes the tags of jobs, whatever they are: reads all tags of the queue.
+-- Removes all tags of these jobs; to find them, it reads all tags of the queue.
 DELETE FROM tag WHERE queue_id = :queue_id AND uid = ANY(:uids::text[]);
 
 -- name: discard_job

@@ -11,7 +11,7 @@ SELECT unnest(:queue_ids::bigint[]), unnest(:uids::text[]), unnest(:places::bigi
     unnest(:groups::bytea[]), unnest(:awaited::bigint[]), unnest(:batches::bytea[]), unnest(:kept::bigint[]);
 
 -- name: renew_linked_jobs
--- Writes jobs like these whose spec has changed; also jobs on which no job depends any more.
+-- Writes jobs of batches, and jobs on which others depend, or depend no longer, if their spec has changed.
 UPDATE job j
 SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = n.unique_key,
     bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival, created = n.created, sealed = n.sealed, said = NULL,
@@ -158,8 +158,8 @@ SELECT 1 FROM ended LIMIT 1;
 SELECT id, parent_queue, parent_key, at FROM ended ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED;
 
 -- name: take_own_ended
--- Takes rows that a transaction has just left to be followed up. If another transaction has taken one, this waits for
--- its end.
+-- Takes rows that a transaction has just left to be followed up. If another transaction has taken one of them, this
+-- statement waits until that transaction ends.
 SELECT e.id, e.parent_queue, e.parent_key, e.at
 FROM (SELECT * FROM unnest((SELECT :parent_queues::bytea[]), :parent_keys::text[])) AS w (parent_queue, parent_key)
 JOIN ended e USING (parent_queue, parent_key)

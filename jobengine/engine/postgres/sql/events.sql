@@ -39,7 +39,7 @@ UPDATE queue SET events = events + :count WHERE id = :queue_id;
 INSERT INTO event SELECT id, events, :count, :wall, :sealed FROM queue WHERE id = :queue_id;
 
 -- name: forget_events
--- Records that a queue's events up to one are no longer kept.
+-- Records that a queue's events up to the number `last` are no longer kept.
 UPDATE queue SET events_from = greatest(events_from, least(:last, events)) WHERE id = :queue_id;
 
 -- name: delete_events

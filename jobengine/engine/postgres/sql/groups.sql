@@ -2,8 +2,8 @@
 -- the jobs without a group; the tally counts the jobs of all groups as places 7 to 9.
 --
 -- `queue_id + 0` is the first column of the index job_group: other indexes, which lead past the jobs of all groups, do
--- not fit it. It has no jobs in progress (2): these are found among those of the whole queue, by job_order.
--- With `count(*)` instead of EXISTS the items of a group are found by their keys.
+-- not fit it. That index has no jobs in progress (2): job_order finds them, among those of the whole queue.
+-- With `count(*)` instead of EXISTS, PostgreSQL finds the items of a group by their keys.
 
 -- name: lock_flow
 -- Waits for locks on queues with flow, shared or exclusive. The numbers are sorted, so there is no deadlock.
@@ -52,10 +52,10 @@ LEFT JOIN item s ON s.queue_id = g.queue_id AND s.key = g.key
 LEFT JOIN item t ON t.queue_id = g.queue_id AND t.key = g.gate;
 
 -- name: groups_in_turn
--- The next groups that may have room, in their order. The first ready jobs of each are locked: as many as a claim of
--- `jobs` needs if it takes equally many of each group, or one, if the next one comes after all these groups. The second
--- ready job is read from the index without a lock. NULL as the key of an item saves a search: if the queue has none, or
--- the group never had a gate.
+-- The next groups that may have room, in their order. The first ready jobs of each group are locked: only one if the
+-- group's second ready job comes after all these groups, otherwise as many as a claim of `jobs` needs if it takes
+-- equally many of each group. The second ready job is read from the index without a lock. If the queue has no items, or
+-- the group never had a gate, NULL stands for the key of the item, which saves a search.
 WITH next AS MATERIALIZED (
     SELECT *
     FROM grp g
@@ -163,7 +163,7 @@ WHERE queue_id = :queue_id AND uid = ANY(:uids::text[]) AND place = 0
 FOR UPDATE SKIP LOCKED;
 
 -- name: make_groups
--- Makes the rows of groups that have none, or one without a name. A new group comes after those that were served.
+-- Inserts the missing rows of groups, and names rows without a name. A new group comes after those that were served.
 INSERT INTO grp AS g (queue_id, key, gate, sealed, served)
 SELECT :queue_id, n.key, n.gate, n.sealed,
     coalesce((SELECT turn FROM grp l WHERE l.queue_id = :queue_id AND l.key = ''), 0)
@@ -174,14 +174,15 @@ SET gate = excluded.gate, sealed = excluded.sealed
 WHERE g.sealed = '' AND g.key <> '';
 
 -- name: change_groups
--- Adds to the counts of groups, and inserts missing groups: only groups that get a job may be missing, and have a name.
+-- Adds to the counts of groups, and inserts missing groups; only groups that may be missing are given with a name.
 --
 -- `served` is the turn in which a group was served, or NULL. A group that gets its first job comes after those that
--- were served. `inv_prio`, `arrival` and `created` are of the first job that became ready. A group that was read, with
--- `rev`, and has lost ready jobs gets them of the first one that is left, or NULL; if that job is not known, `created`
--- is NULL, and it is the first from that rank on. If the group has changed since it was read, it keeps a place that is
--- not too late. `rev` and `served` pass through columns that only the row with the empty key uses. The keys of groups
--- that have no jobs any more are kept for delete_emptied_groups, in a setting of the transaction.
+-- were served. `inv_prio`, `arrival` and `created` are of the first job that became ready. For a group that was read,
+-- with `rev`, and has lost ready jobs, they are of the first ready job that is left, or NULL if none is. If that job is
+-- not known, `created` is NULL, and the job is searched from that rank on. If the group has changed since it was read,
+-- it keeps a place that is not too late. `rev` and `served` pass through columns that only the row with the empty key
+-- uses. The keys of groups that have no jobs any more are kept for delete_emptied_groups, in a setting of the
+-- transaction.
 WITH changed AS (
     INSERT INTO grp AS g (
         queue_id, key, gate, sealed, ready, delayed, running, failed, served, start_arrival, start_prio, inv_prio,
@@ -248,10 +249,10 @@ SELECT set_config('jobengine.emptied', coalesce(array_agg(key) FILTER (WHERE job
 FROM changed;
 
 -- name: update_groups
--- A faster statement for groups that exist, whose number of unfinished jobs does not grow, and whose first ready job is
--- known if ready jobs have left. With `n.queue_id` PostgreSQL looks up each given group in turn, which is
--- the order of locks; otherwise it might read all groups of the queue. The keys of groups that others have changed
--- since they were read are kept for place_misplaced_groups.
+-- As change_groups, but faster: for groups that exist, whose number of unfinished jobs does not grow and, if they have
+-- lost ready jobs, whose first ready job is known. With `n.queue_id` PostgreSQL looks up each given group in turn,
+-- which is the order of locks; otherwise it might read all groups of the queue. The keys of groups that others have
+-- changed since they were read are kept for place_misplaced_groups.
 WITH changed AS (
     UPDATE grp g
     SET ready = g.ready + n.ready, delayed = g.delayed + n.delayed, running = g.running + n.running,
@@ -287,8 +288,8 @@ SELECT set_config('jobengine.emptied', coalesce(array_agg(key) FILTER (WHERE job
 FROM changed;
 
 -- name: place_misplaced_groups
--- Places the groups that update_groups has just changed, and that others have changed since they were read. They are
--- locked, and this statement sees all that was committed before.
+-- Places those of the groups just changed by update_groups that other transactions have changed since they were read.
+-- The groups are locked, and this statement sees all that was committed before.
 UPDATE grp g
 SET inv_prio = n.inv_prio, arrival = n.arrival, first_created = n.created, rev = g.rev + 1
 FROM (
@@ -395,8 +396,8 @@ SET start_prio = :inv_prio, start_arrival = :arrival
 WHERE queue_id = :queue_id AND key = '' AND (start_prio, start_arrival) > (:inv_prio, :arrival);
 
 -- name: renew_ungrouped
--- Lets the jobs without a group come after the groups that were served, if there were none before. It is sent before
--- the new ones are counted.
+-- If a queue had no jobs without a group, lets new ones come after the groups that were served. This statement is sent
+-- before the new ones are counted.
 UPDATE grp g
 SET served = g.turn
 WHERE g.queue_id = :queue_id AND g.key = '' AND 0 >= (

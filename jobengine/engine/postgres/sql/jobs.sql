@@ -87,7 +87,7 @@ FOR SHARE OF k;
 SELECT nextval('batch') << 20;
 
 -- name: insert_jobs
--- Adds jobs. Several unnest in a FROM clause would each be carried out as a whole and kept.
+-- Adds jobs. In a FROM clause, PostgreSQL would first carry out each unnest as a whole, and keep all its rows.
 INSERT INTO job
     (queue_id, uid, place, due, due_wall, updated, unique_key, bytes, inv_prio, arrival, created, sealed)
 SELECT unnest(:queue_ids::bigint[]), unnest(:uids::text[]), unnest(:places::bigint[]), unnest(:dues::bigint[]),

@@ -15,7 +15,7 @@ ORDER BY inv_prio, arrival
 LIMIT :most;
 
 -- name: page_of_group
--- As page_by_rank, without queued jobs of other groups: the index of groups has no other jobs of these places.
+-- As page_by_rank, but of the queued jobs only those of one group, found with the index job_group.
 SELECT p.*
 FROM (
     SELECT g.*
@@ -43,8 +43,8 @@ ORDER BY inv_prio, arrival
 LIMIT :most;
 
 -- name: page_by_created
--- A page in the order in which jobs were added. This and the following sort the queue: an index would cost each change
--- of a job a write.
+-- A page in the order in which jobs were added. This statement and the next three sort all jobs of the queue: with an
+-- index, each change of a job would cost one more write.
 SELECT uid, bytes, created, arrival
 FROM job
 WHERE queue_id = :queue_id AND place = ANY(:places::bigint[]) AND (created, arrival) > (:time, :arrival)

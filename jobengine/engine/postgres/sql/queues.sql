@@ -2,10 +2,10 @@
 
 -- name: read_queues
 -- The time, and the queues with these names; begins a batch.
--- The first deadline by each clock is compared. Of `EXISTS (... due <= ...)` PostgreSQL expects that it is true of a
--- third of the jobs, so it may read all jobs of the queue to find one, though none is due. With LIMIT 1 it knows that
--- `meta` has one row. Otherwise it expects hundreds, for each of which it would look for due jobs, finds the plan for
--- any queues too costly, and makes a new one for each batch: 90 microseconds.
+-- The first deadline by each clock is compared with the time. With `EXISTS (... due <= ...)` PostgreSQL expects a third
+-- of the jobs to be due, so it may read all jobs of the queue to find one, though none is due. From LIMIT 1 it knows
+-- that `meta` has one row. Otherwise it expects hundreds of rows, and a search for due jobs for each: then it finds the
+-- generic plan too costly, and makes a new plan for each batch, which takes 90 microseconds.
 SELECT t.wall, t.ahead, t.undone, q.id, q.rev, q.watched_until > t.wall, q.name_digest, q.sealed,
     -- A proposed claim start never comes before the claim start: a job after the proposal comes after both.
     coalesce(q.proposed_prio, q.floor_prio), coalesce(q.proposed_arrival, q.floor_arrival),
@@ -30,9 +30,9 @@ FROM (SELECT :clock AS wall, ahead, undone FROM meta LIMIT 1) t
 LEFT JOIN queue q ON true;
 
 -- name: read_due_queues
--- The time, some queues in which jobs are due, and when the next job of the others is; begins a sweep. Damaged queues
--- are left out. Each queue costs two look-ups in an index. An index over the deadlines of all queues would cost less,
--- but a queue with many due jobs would slow down all others.
+-- The time, some queues in which jobs are due, and when a job in one of the other queues is due next; begins a sweep.
+-- Damaged queues are left out. Each queue costs two look-ups in an index. An index over the deadlines of all queues
+-- would cost less, but a queue with many due jobs would slow down all others.
 WITH t AS MATERIALIZED (SELECT :clock AS wall, ahead, undone FROM meta),
 first AS MATERIALIZED (
     SELECT q.id, least(

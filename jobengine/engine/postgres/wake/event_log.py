@@ -72,8 +72,9 @@ class ReadEvents:
 
     #: Events for each watcher, with the number of the last event.
     events: Sequence[tuple[Watch, int, EventBatch]]
-    #: The watchers of deleted queues, and those whose events are no longer kept.
+    #: The watchers of deleted queues.
     ended: Sequence[Watch]
+    #: The watchers whose next events are no longer kept.
     missed: Sequence[Watch]
 
 
@@ -143,9 +144,9 @@ def _records(rows: Rows, count: int, sealed: bytes) -> list[EventRecord]:
     try:
         records = read_events(rows.seal.open(sealed))
     except MsgspecError:
-        raise Damaged("a row of the table event holds something else") from None
+        raise Damaged("a row of the table event holds no record of events") from None
     if len(records) != count:
-        raise Damaged("a row of the table event holds other events")
+        raise Damaged("in a row of the table event, the column number contradicts the record")
     return records
 
 

@@ -218,7 +218,7 @@ class Waiters:
             served = [self._served(*one) for one in zip(waiters, self.submit_first(_tasks(waiters)), strict=True)]
             claimed = sum(await gatherResults(served))
             jobs -= claimed
-            # If no waiter got a job, another server has claimed them. Then serve the other waiters in full batches.
+            # If no waiter got a job, another server has claimed the jobs. Then serve the next waiters in full batches.
             most = jobs if claimed else _SERVED
 
     def _served(self, waiter: Waiter, claimed: "Deferred[Outcome[Any]]") -> "Deferred[int]":
