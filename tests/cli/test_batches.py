@@ -191,7 +191,7 @@ def test_explain_names_the_commands_for_a_job_that_waits(shell: Shell) -> None:
 # Queues
 
 
-def test_a_queue_without_waiting_jobs_is_shown_without_their_count() -> None:
+def test_the_count_of_waiting_jobs_is_shown_only_for_a_queue_with_waiting_jobs() -> None:
     shell = Shell(FakeEngine(admin_key="admin"))
     shell.mail.answers["stats"] = stats_of(waiting=5)
     assert "waiting\t5\n" in shell("queue", "stats", "mail").stdout

@@ -300,7 +300,7 @@ def test_a_claim_sends_its_host_and_process() -> None:
     assert said["client"].startswith("jobengine-python/")
 
 
-def test_a_claim_omits_its_origin_once_the_server_refused_the_host_field() -> None:
+def test_a_claim_omits_its_origin_after_the_server_refused_the_host_field() -> None:
     def old_server(request: Request) -> Reply:
         if "host" in json.loads(request.body or b""):
             return answer(400, {"detail": "There is no field 'host'. Did you mean 'count'?"})

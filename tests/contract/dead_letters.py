@@ -117,7 +117,7 @@ class DeadLetterContract(Contract):
         assert uids(ask, OTHER) == [job.spec.uid for job in jobs]
         assert uids(ask, "q") == []
 
-    def test_all_jobs_that_match_a_filter_move(self, ask: Asker) -> None:
+    def test_all_jobs_that_an_update_by_filter_fails_are_moved(self, ask: Asker) -> None:
         with_dead_letters(ask)
         jobs = [ask.add() for _ in range(3)]
         failing = c.UpdateMatching(

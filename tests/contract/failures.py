@@ -55,7 +55,7 @@ class FailuresContract(Contract):
         page = ask.ask(c.ListFailures, limit=1)
         assert (list(page.failures), page.following, page.dropped) == ([], None, 0)
 
-    def test_a_failure_group_has_a_count_in_total_and_per_minute_times_and_latest_jobs(
+    def test_a_failure_group_has_a_total_count_and_counts_per_minute_and_times_and_latest_jobs(
         self, world: World, ask: Asker
     ) -> None:
         world.advance(60 - world.now / 1000 % 60)
@@ -89,7 +89,7 @@ class FailuresContract(Contract):
         ask.delete(deleted)
         assert _counted(ask) == {}
 
-    def test_a_lost_lease_is_a_failure_of_its_own_kind(self, world: World, ask: Asker) -> None:
+    def test_failures_by_a_lost_lease_are_a_failure_group_of_their_own(self, world: World, ask: Asker) -> None:
         ask.add(timeout_seconds=5, max_attempts=2)
         ask.hold()
         world.advance(6)

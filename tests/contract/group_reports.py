@@ -35,7 +35,9 @@ def letters(jobs: list[Job]) -> str:
 class ReportsContract(Contract):
     """Counts of groups, and explanations."""
 
-    def test_ready_held_and_delayed_jobs_add_up_to_the_queued_jobs(self, world: World, ask: Asker) -> None:
+    def test_the_counts_of_ready_held_and_delayed_jobs_add_up_to_the_queued_jobs(
+        self, world: World, ask: Asker
+    ) -> None:
         ask.reconfigure(limits=Limits(in_progress=4), group_limits=TWO)
         add_all(ask, "aaaaabb..")
         ask.add(group="a", delay_seconds=60)

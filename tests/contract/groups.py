@@ -328,7 +328,9 @@ class RatesContract(Contract):
         assert len(given(waiting)) == 1
 
     @pytest.mark.parametrize("group", ["a", "."])
-    def test_a_release_may_hold_its_group_or_the_queue_for_a_time(self, world: World, ask: Asker, group: str) -> None:
+    def test_a_release_may_hold_the_group_of_its_job_or_the_queue_for_a_time(
+        self, world: World, ask: Asker, group: str
+    ) -> None:
         add_all(ask, f"{group}{group}b")
         ask.update(ask.hold(), State.QUEUED, hold_seconds=30)
         assert letters(bulk(ask)) == ("b" if group == "a" else "")

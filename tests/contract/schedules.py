@@ -111,7 +111,9 @@ class ScheduleContract(Contract):
     @pytest.mark.parametrize(
         ("step", "jobs"), [(-31_536_000, 3), (-EVERY * 3, 4), (-1, 6), (1, 7), (EVERY * 3, 8), (31_536_000, 8)]
     )
-    def test_setting_the_clock_fires_no_time_twice(self, world: World, ask: Asker, step: int, jobs: int) -> None:
+    def test_no_scheduled_time_fires_twice_although_the_clock_is_set(
+        self, world: World, ask: Asker, step: int, jobs: int
+    ) -> None:
         put(ask, if_running=IfRunning.ADD)
         for _ in range(3):
             world.advance(EVERY)

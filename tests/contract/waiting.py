@@ -72,7 +72,7 @@ class WaitingContract(Contract):
         assert given(second) == [uid_of(job)]
         assert ask.read(job).standing.attempts == 1
 
-    def test_a_job_claimed_for_a_client_that_disconnects_before_the_answer_is_released(
+    def test_a_claimed_job_is_released_if_its_client_disconnects_before_the_answer(
         self, world: World, ask: Asker
     ) -> None:
         job = ask.add()

@@ -77,7 +77,7 @@ def test_jobs_of_one_priority_are_claimed_by_arrival() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(-9, 9)), max_size=30), st.integers(1, 100))
-def test_jobs_are_claimed_by_creation_time_minus_seconds_for_priority(
+def test_jobs_are_claimed_in_order_of_creation_time_minus_the_seconds_that_their_priority_is_worth(
     jobs: list[tuple[int, int]], seconds: int
 ) -> None:
     world = Aged(seconds)

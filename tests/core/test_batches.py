@@ -56,7 +56,7 @@ def test_the_job_at_the_batch_end_is_ready_when_the_batch_is_closed_and_finished
     assert then(world).ready
 
 
-def test_a_closed_batch_ends_with_its_last_job(world: World) -> None:
+def test_a_closed_batch_ends_when_its_last_job_is_finished(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b")
     close(world)

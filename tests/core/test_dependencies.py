@@ -338,7 +338,7 @@ def test_a_cancelled_job_is_ready_after_its_retry_if_its_dependency_has_complete
     assert world.read(C).ready
 
 
-def test_a_delay_still_applies_once_the_dependencies_are_met(world: World) -> None:
+def test_a_delay_still_applies_after_the_dependencies_are_met(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A, delay_seconds=60)
     finish(world, A)

@@ -38,7 +38,7 @@ def carry_out(world: World, step: Any) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(_LIVES))
-def test_jobs_run_once_their_dependencies_are_met_and_no_job_waits_without_reason(seed: int) -> None:
+def test_jobs_run_when_their_dependencies_are_met_and_no_job_waits_without_reason(seed: int) -> None:
     world = World()
     run(Graphs(Random(seed)).life(_STEPS), lambda step: carry_out(world, step))
     picture(world.tables)

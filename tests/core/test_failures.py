@@ -193,7 +193,7 @@ def test_a_list_of_failures_counts_the_jobs_of_groups_left_out(world: World) -> 
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_explain_counts_at_least_the_job_itself_in_a_dropped_group(world: World) -> None:
+def test_explain_says_that_a_dropped_failure_group_has_at_least_the_explained_job(world: World) -> None:
     failed = []
     for name in "aabbcd":
         uid = world.add().spec.uid
@@ -237,7 +237,7 @@ def test_removing_a_job_from_before_the_drop_of_its_group_leaves_the_count_since
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_counts_are_exact_again_once_no_job_of_a_dropped_group_is_left() -> None:
+def test_counts_are_exact_again_when_no_job_of_a_dropped_group_is_left() -> None:
     index, jobs = _dropping(*"abbccda")
     for uid in ("0", "5"):
         assert index.alike("a").at_least

@@ -153,7 +153,7 @@ def test_strict_order_keeps_the_place_of_a_job_that_waits_for_a_retry() -> None:
     assert world.hold().spec.uid == job.spec.uid
 
 
-def test_release_may_hold_the_group_and_the_longest_hold_counts() -> None:
+def test_a_release_may_hold_the_group_of_its_job_and_the_longest_hold_counts() -> None:
     world = Grouped(target_wait_seconds=1)
     world.add(group="a")
     world.add(group="a")
@@ -166,7 +166,7 @@ def test_release_may_hold_the_group_and_the_longest_hold_counts() -> None:
     assert world.claim() is not None
 
 
-def test_release_of_a_job_without_a_group_holds_the_queue() -> None:
+def test_a_release_with_a_hold_holds_the_queue_if_the_job_has_no_group() -> None:
     world = World()
     world.create()
     world.add()

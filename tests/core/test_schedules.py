@@ -302,7 +302,7 @@ def test_after_years_of_downtime_a_minutely_schedule_fires_quickly(world: World)
 
 
 @pytest.mark.parametrize("step", [-365 * DAY, -HOUR, -1_000, 1_000, HOUR, 365 * DAY])
-def test_setting_the_clock_fires_no_time_twice(world: World, step: int) -> None:
+def test_no_scheduled_time_fires_twice_although_the_clock_is_set(world: World, step: int) -> None:
     put(world, if_running=IfRunning.ADD, missed=Missed.ALL, every_seconds=600)
     at(world, NOW + 3 * HOUR)
     before = {job.spec.uid for job in jobs(world)}

@@ -40,7 +40,7 @@ def outcome(world: World, rule: UniqueRule | None = None, **more: Any) -> str:
 # until
 
 
-def test_a_key_held_until_started_is_free_once_the_job_is_claimed(world: World) -> None:
+def test_a_key_held_until_started_is_free_as_soon_as_the_job_is_claimed(world: World) -> None:
     assert [outcome(world, STARTED) for _ in range(2)] == ["new", "kept"]
     world.hold()
     assert [outcome(world, STARTED) for _ in range(2)] == ["new", "kept"]

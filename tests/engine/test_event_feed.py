@@ -67,7 +67,7 @@ class Watching:
 ADDED = (None, State.QUEUED)
 
 
-def test_an_event_is_sent_only_once_it_is_on_disk(desk: Desk) -> None:
+def test_an_event_is_sent_only_when_it_is_on_disk(desk: Desk) -> None:
     watching = Watching(desk)
     desk.ask(desk.adding())
     desk.turn()

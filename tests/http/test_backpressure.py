@@ -29,7 +29,7 @@ def _state(connection: Connection) -> str:
     return str(transport.producerState)
 
 
-def test_the_server_reads_requests_again_when_the_client_reads_its_answers(
+def test_the_server_resumes_reading_requests_when_the_client_reads_its_answers(
     connection: Connection, stepped: Stepped
 ) -> None:
     connection.channel.pauseProducing()
@@ -65,7 +65,7 @@ def test_no_further_request_is_started_for_a_client_that_reads_no_answers(
     assert [answer.status for answer in connection.answers] == [200, 201, 201, 201, 200]
 
 
-def test_after_too_many_pipelined_bytes_the_server_reads_no_more_although_the_client_reads(
+def test_after_too_many_pipelined_bytes_the_server_reads_no_more_although_the_client_reads_answers(
     connection: Connection, stepped: Stepped
 ) -> None:
     for _ in range(3):

@@ -35,7 +35,7 @@ def test_check_prints_rows_or_json(db: Db) -> None:
     assert found["damage_at_byte"] is None
 
 
-def test_check_names_the_byte_of_the_damage_and_what_to_do(db: Db) -> None:
+def test_check_prints_at_which_byte_the_damage_begins_and_what_to_do(db: Db) -> None:
     whole = db.path.read_bytes()
     db.path.write_bytes(damaged(whole))
     begin = frame_starts(whole)[4]

@@ -166,7 +166,7 @@ def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:
     assert len(many["jobs"]) == 2
 
 
-def test_the_commands_on_doing_work_once_also_work_a_second_time(mail: Daemon) -> None:
+def test_the_commands_of_the_page_on_doing_work_once_succeed_a_second_time(mail: Daemon) -> None:
     for _ in range(2):
         _work_is_done_once(mail)
 
@@ -247,7 +247,7 @@ def test_a_queue_is_run_as_the_page_on_running_queues_says(mail: Daemon) -> None
     assert after == resumed
 
 
-def test_the_commands_on_limits_also_work_a_second_time(daemon: Daemon) -> None:
+def test_the_commands_of_the_page_on_limits_succeed_a_second_time(daemon: Daemon) -> None:
     for _ in range(2):
         _limits(daemon)
 

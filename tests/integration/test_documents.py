@@ -135,7 +135,7 @@ def test_a_server_runs_in_the_foreground_as_the_page_on_running_says(make_daemon
 
 
 @pytest.mark.parametrize("block", [1, 2], ids=["a script", "twistd"])
-def test_a_server_starts_answers_and_stops_as_the_page_on_running_says(make_daemon: MakeDaemon, block: int) -> None:
+def test_a_server_starts_and_answers_and_stops_as_the_page_on_running_says(make_daemon: MakeDaemon, block: int) -> None:
     daemon = make_daemon(settings={"DB_PATH": "data/jobengine.jedb", "SECRET": ""}).start()
     assert daemon.stop() == 0
     port = free_port()

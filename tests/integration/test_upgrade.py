@@ -73,7 +73,7 @@ def test_groups_in_a_database_of_an_earlier_version_are_unchanged(make_daemon: M
         assert (held["held_by"], held["group"]) == ("hold", "Grüße")
 
 
-def test_a_batch_of_an_earlier_version_ends_once_it_is_closed_and_its_jobs_are_finished(
+def test_a_batch_of_an_earlier_version_ends_when_it_is_closed_and_its_jobs_are_finished(
     make_daemon: MakeDaemon,
 ) -> None:
     daemon = make_daemon(settings={"SECRET": SECRET.decode(), "ADMIN_KEY": ADMIN_KEY})

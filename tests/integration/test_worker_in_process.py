@@ -169,7 +169,7 @@ def test_if_the_server_refuses_the_children_of_a_job_only_their_parent_fails(job
     assert queue.stats().counts.complete == 2
 
 
-def test_jobs_of_a_batch_a_chain_and_a_diamond_run_in_the_order_of_their_dependencies(jobengine_server: Server) -> None:
+def test_a_batch_with_a_chain_and_a_diamond_runs_in_the_order_of_the_dependencies(jobengine_server: Server) -> None:
     queue, done = jobengine_server.queue("q"), list[str]()
 
     def handler(content: Any, job: RunningJob) -> str:

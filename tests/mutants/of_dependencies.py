@@ -7,7 +7,7 @@ from .mutant import Mutant
 _RULES: Final = "jobengine/core/dependants.py"
 _INDEX: Final = "jobengine/engine/local/tables/dependants.py"
 _JUDGE: Final = (
-    "tests/core/test_dependency_model.py::test_jobs_run_once_their_dependencies_are_met_and_no_job_waits_without_reason"
+    "tests/core/test_dependency_model.py::test_jobs_run_when_their_dependencies_are_met_and_no_job_waits_without_reason"
 )
 
 OF_DEPENDENCIES: Final = (

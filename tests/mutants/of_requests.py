@@ -20,10 +20,7 @@ OF_REQUESTS: Final = (
         "jobengine/engine/local/engine.py",
         "                self.executor.put_back(outcome.get().jobs)\n",
         "                pass\n",
-        (
-            "tests/engine/local/test_waiters.py::"
-            "test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_next_waiter",
-        ),
+        ("tests/engine/local/test_waiters.py::test_a_job_for_a_waiter_that_leaves_unanswered_goes_to_the_next_waiter",),
     ),
     Mutant(
         "roll-back",

@@ -39,7 +39,7 @@ def _counts(server: MemoryServer) -> tuple[int, ...]:
     return tuple(batch[name] for name in ("total", "queued", "inprogress", "complete", "failed"))
 
 
-def test_a_batch_is_created_once_and_read(server: MemoryServer) -> None:
+def test_a_repeated_creation_of_a_batch_changes_nothing_and_returns_the_batch(server: MemoryServer) -> None:
     created = _put(server)
     assert (created.status, created.json) == (201, EMPTY)
     again = _put(server, then={"content": {}})

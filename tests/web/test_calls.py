@@ -91,7 +91,7 @@ def test_the_answer_to_an_add_has_the_job_with_all_defaults(server: MemoryServer
 
 
 @pytest.mark.parametrize("value", ["true", "TRUE", "True", "tRuE"])
-def test_mark_queued_is_accepted_in_any_case(server: MemoryServer, value: str) -> None:
+def test_mark_queued_is_accepted_in_upper_or_lower_case(server: MemoryServer, value: str) -> None:
     uid = add(server)["uid"]
     answer = server.call("GET", "/api/v1/job/next", query={"queueName": "q", "markQueued": value})
     assert (answer.status, answer.json["uid"], answer.json["state"]) == (200, uid, "inprogress")
@@ -123,7 +123,9 @@ def test_a_head_request_never_claims(server: MemoryServer) -> None:
 
 @pytest.mark.parametrize("state", ["queued", "inprogress", "complete", "failed"])
 @pytest.mark.parametrize("spell", [str.lower, str.upper, str.title])
-def test_new_status_is_accepted_in_any_case(server: MemoryServer, state: str, spell: Callable[[str], str]) -> None:
+def test_new_status_is_accepted_in_upper_or_lower_case(
+    server: MemoryServer, state: str, spell: Callable[[str], str]
+) -> None:
     uid = add(server)["uid"]
     answer = update(server, uid, spell(state))
     assert (answer.status, answer.body) == (200, b"")

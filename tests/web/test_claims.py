@@ -28,7 +28,7 @@ def test_a_claim_without_a_count_gets_one_job_with_its_queue_and_lease(server: M
     }
 
 
-def test_a_queue_named_twice_is_claimed_from_once(server: MemoryServer) -> None:
+def test_a_claim_that_names_a_queue_twice_claims_from_it_once(server: MemoryServer) -> None:
     add(server)
     assert len(take(server, "q", "q", count=5).json["jobs"]) == 1
 

@@ -46,7 +46,7 @@ def test_the_access_key_is_accepted_as_bearer_token(server: MemoryServer, value:
         ({"Authorization": "Basic a2V5OmtleQ==", "X-Access-Key": "key"}, 200),
     ],
 )
-def test_a_key_is_accepted_only_once_and_in_one_header(server: MemoryServer, headers: Any, status: int) -> None:
+def test_a_request_may_have_only_one_key_in_only_one_header(server: MemoryServer, headers: Any, status: int) -> None:
     assert _get(server, headers).status == status
 
 

@@ -38,7 +38,7 @@ def test_a_list_has_100_jobs_by_default_and_1000_at_most(server: MemoryServer) -
 
 
 @pytest.mark.parametrize("state", ["queued", "inprogress", "complete", "failed"])
-def test_a_list_can_be_filtered_by_state_in_any_case(server: MemoryServer, state: str) -> None:
+def test_a_list_can_be_filtered_by_state_in_upper_or_lower_case(server: MemoryServer, state: str) -> None:
     uids = {each: add(server)["uid"] for each in ("queued", "inprogress", "complete", "failed")}
     for each, uid in uids.items():
         update(server, uid, each)

@@ -94,7 +94,7 @@ def test_explain_names_the_schedule_and_the_time(server: MemoryServer) -> None:
         assert ("schedule" in explained, "Added" in explained["reason"]) == (False, False)
 
 
-def test_the_notes_of_a_schedule_say_which_times_a_clock_change_of_the_next_year_affects(
+def test_the_notes_of_a_schedule_say_which_times_within_a_year_a_clock_change_affects(
     server: MemoryServer,
 ) -> None:
     noted = {

@@ -166,7 +166,7 @@ def test_a_held_job_that_was_cancelled_or_lost_is_not_started() -> None:
         (None, [("q", "g"), ("q", None), ("p", None)], [0, 1]),
     ],
 )
-def test_a_hold_by_a_handler_releases_jobs_of_the_held_group_or_queue_claimed_ahead(
+def test_a_hold_by_a_handler_releases_jobs_claimed_ahead_in_the_held_group_or_queue(
     group: str | None, others: list[tuple[str, str | None]], released: list[int]
 ) -> None:
     bench, (first, *_), waiting = at_pace()

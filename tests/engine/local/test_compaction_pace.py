@@ -72,7 +72,7 @@ def test_metrics_have_the_time_and_duration_of_the_last_compaction(desk: Desk) -
 
 
 @pytest.mark.parametrize("length", [10, 1_000, 30_000])
-def test_with_constant_commits_a_compaction_lets_the_file_grow_by_half_of_its_live_bytes(
+def test_with_constant_commits_a_compaction_lets_the_file_grow_by_at_most_half_its_live_bytes(
     desk: Desk, length: int
 ) -> None:
     """Each commit carries its part of the copy, so no slice has to go alone."""

@@ -57,7 +57,7 @@ def test_the_first_waiter_is_served_first_if_one_commit_adds_jobs_to_several_que
     assert given(second) == [other]
 
 
-def test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_next_waiter(desk: Desk) -> None:
+def test_a_job_for_a_waiter_that_leaves_unanswered_goes_to_the_next_waiter(desk: Desk) -> None:
     first, second = claiming(desk, "q"), claiming(desk, "q")
     adding = desk.ask(desk.adding())
     desk.turn()

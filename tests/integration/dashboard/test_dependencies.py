@@ -112,7 +112,7 @@ def test_a_graph_shows_at_most_200_boxes(person: Person, queue: Queue, client: C
     expect(_boxes(person).first).to_be_in_viewport()
 
 
-def test_jobs_of_a_queue_without_a_key_are_shown_without_details(
+def test_jobs_of_a_queue_for_which_the_tab_has_no_key_are_shown_without_details(
     person: Person, engine: JobEngine, queue: Queue, client: Client
 ) -> None:
     other = engine.queue(f"{queue.name} b")

@@ -196,7 +196,7 @@ def test_random_commands_give_the_same_jobs_in_the_same_order_on_both_engines(
 
 
 @pytest.mark.parametrize("seed", range(1, 5))
-def test_claims_from_many_groups_give_the_same_jobs(
+def test_claims_from_many_groups_give_the_same_jobs_on_both_engines(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     database.clear()

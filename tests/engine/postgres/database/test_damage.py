@@ -143,7 +143,7 @@ def test_lists_streams_counts_and_bulk_changes_skip_a_damaged_job(world: Postgre
     assert ask.jobs() == []
 
 
-def test_a_waiting_claim_gets_the_next_sound_job(world: PostgresWorld, ask: Asker) -> None:
+def test_a_waiting_claim_gets_the_next_undamaged_job(world: PostgresWorld, ask: Asker) -> None:
     first = ask.add(delay_seconds=5)
     damage(world, first)
     waiting = ask.claiming()

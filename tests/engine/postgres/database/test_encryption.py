@@ -11,7 +11,7 @@ from jobengine.storage.frames import Kdf
 from tests.doubles import QUICK_KDF, SECRET
 
 
-def test_the_right_secret_opens_the_data_key_and_a_wrong_one_does_not() -> None:
+def test_the_right_secret_opens_the_data_key_and_a_wrong_secret_does_not() -> None:
     kept = new_key(SECRET, QUICK_KDF)
     seal = open_key(kept, SECRET)
     assert open_key(kept, SECRET).open(seal.seal(b"record")) == b"record"

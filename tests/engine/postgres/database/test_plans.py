@@ -247,7 +247,7 @@ def test_a_page_of_a_list_sorted_by_time_reads_the_whole_queue(plans: _Plans) ->
     assert plans.most(c.ListJobs(**WHO, filter=c.Filter(), limit=5, scan=5, sort=Sort.CREATED)) >= JOBS
 
 
-def test_a_batch_takes_two_round_trips_once_its_queue_is_known(plans: _Plans) -> None:
+def test_a_batch_takes_two_round_trips_if_its_queue_is_cached(plans: _Plans) -> None:
     jobs = (c.NewJob(content=b"{}", unique_key="u"),)
     add, claim = c.AddJobs(**WHO, jobs=jobs, defaults=Defaults()), c.Claims(queues=("q",), access_key=b"key", count=1)
     for _ in range(2):

@@ -33,7 +33,7 @@ def its_rows() -> Rows:
     return Rows(Seal(KEY))
 
 
-def test_for_records_that_a_server_wrote_its_cache_returns_the_job_without_decoding(its_rows: Rows) -> None:
+def test_a_cache_returns_a_job_without_decoding_if_the_same_server_wrote_its_records(its_rows: Rows) -> None:
     new = job()
     (sealed,) = its_rows.sealed_jobs([(queue(), new)])
     assert its_rows.job(queue(), UID, sealed, None) is new

@@ -65,7 +65,7 @@ def test_migrating_version_1_adds_claim_starts_and_old_servers_can_no_longer_cha
     assert len(claimed.get().jobs) == 1
 
 
-def test_a_database_of_version_3_keeps_its_counts_without_retrying_or_cancelled_jobs(
+def test_a_database_migrated_from_version_3_keeps_its_counts_with_no_retrying_or_cancelled_jobs(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_old(database, 3, monkeypatch)

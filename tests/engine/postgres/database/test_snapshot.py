@@ -82,7 +82,7 @@ def _go_through(world: PostgresWorld, ask: Asker) -> None:
     ask.ask(c.UpdateJobs, updates=updates)
 
 
-def test_claims_visit_as_few_pages_as_before_once_a_long_open_snapshot_has_ended(
+def test_claims_visit_as_few_pages_as_before_when_a_long_open_snapshot_has_ended(
     world: PostgresWorld, ask: Asker, database: Database, claims: _Claims
 ) -> None:
     before = claims.pages(database.url)

@@ -109,7 +109,9 @@ def test_a_claim_gets_a_loaded_job_before_a_less_urgent_job_added_in_the_same_ba
     assert [one.jobs[0].job.spec.uid for one in (*first, last)] == [one.spec.uid for one in jobs[:3]]
 
 
-def test_a_peek_after_claims_of_long_jobs_shows_the_first_job_left(world: PostgresWorld, long_jobs: LongJobs) -> None:
+def test_a_peek_after_claims_of_long_jobs_shows_the_first_unclaimed_job(
+    world: PostgresWorld, long_jobs: LongJobs
+) -> None:
     jobs = long_jobs(3)
     claims = [world.engine.claim(c.Claims(queues=("q",), access_key=KEY)) for _ in range(2)]
     *_, seen = world.all_of(*claims, world.engine.peek(c.Peek(queue="q", access_key=KEY)))
