@@ -89,41 +89,6 @@ class AccessContract(Contract):
 
         assert _objects_left_by(refuse, times=8) < REFUSED
 
-    def test_a_producer_reads_only_jobs_that_it_has_added(self, ask: Asker) -> None:
-        ask.add_key(Role.PRODUCER, b"p")
-        theirs, own = ask.add(), ask.add(key=b"p")
-        assert ask.read(own, key=b"p") == own
-        with pytest.raises(e.JobNotFound):
-            ask.read(theirs, key=b"p")
-
-    def test_a_key_is_listed_and_revoked_by_its_id(self, ask: Asker) -> None:
-        first, second = ask.add_key(Role.VIEWER, b"v"), ask.add_key(Role.WORKER, b"w")
-        assert [(key.id, key.role) for key in ask.ask(c.ListKeys)] == [(first, Role.VIEWER), (second, Role.WORKER)]
-        ask.ask(c.RevokeKey, key_id=first)
-        assert [key.id for key in ask.ask(c.ListKeys)] == [second]
-        with pytest.raises(e.AccessDenied):
-            ask.ask(c.Peek, key=b"v")
-        with pytest.raises(e.KeyNotFound):
-            ask.ask(c.RevokeKey, key_id=first)
-
-    def test_adding_a_key_that_already_opens_the_queue_is_refused(self, ask: Asker) -> None:
-        for key in (KEY, b"w"):
-            if key != KEY:
-                ask.add_key(Role.WORKER, key)
-            with pytest.raises(e.KeyTaken):
-                ask.add_key(Role.VIEWER, key)
-
-    def test_the_owner_may_change_its_key(self, ask: Asker) -> None:
-        ask.reconfigure(new_access_key=b"new")
-        with pytest.raises(e.AccessDenied):
-            ask.peek()
-        assert ask.ask(c.Peek, key=b"new") is None
-
-    def test_the_admin_may_do_everything_without_a_queue_key(self, world: World, ask: Asker) -> None:
-        command = c.AddJobs(queue="q", admin=True, jobs=(c.NewJob(content=b"{}"),), defaults=Defaults())
-        (added,) = ask.get(world.engine.ask(command))
-        assert ask.read(added.job) == added.job
-
     # Settings
 
     def test_a_paused_queue_gives_no_job_until_it_is_resumed(self, world: World, ask: Asker) -> None:
@@ -135,12 +100,6 @@ class AccessContract(Contract):
         ask.reconfigure(paused=False)
         assert ask.hold().spec == job.spec
 
-    def test_a_draining_queue_accepts_no_job(self, ask: Asker) -> None:
-        ask.reconfigure(draining=True)
-        with pytest.raises(e.QueueDraining):
-            ask.add()
-        assert ask.jobs() == []
-
     def test_a_full_queue_refuses_jobs_and_names_the_first_refused_job(self, world: World, ask: Asker) -> None:
         ask.reconfigure(max_jobs=2)
         ask.add()
@@ -149,21 +108,6 @@ class AccessContract(Contract):
             ask.get(world.engine.ask(many))
         assert (caught.value.index, type(caught.value.why)) == (1, e.QueueFull)
         assert len(ask.jobs()) == 1
-
-    def test_defaults_of_the_queue_fill_the_missing_fields_of_a_job(self, ask: Asker) -> None:
-        ask.reconfigure(defaults=Defaults(keep_minutes=7, max_attempts=3))
-        job = ask.add(max_attempts=2)
-        assert (job.spec.keep.minutes, job.spec.max_attempts) == (7, 2)
-
-    def test_a_queue_that_requires_leases_refuses_updates_without_a_lease(self, ask: Asker) -> None:
-        ask.reconfigure(require_lease=True)
-        ask.add()
-        job = ask.hold()
-        with pytest.raises(e.LeaseRequired):
-            ask.update(job, State.COMPLETE)
-        with pytest.raises(e.LeaseLost):
-            ask.update(job, State.COMPLETE, lease="another")
-        assert ask.update(job, State.COMPLETE, lease=job.standing.lease).state is State.COMPLETE
 
     # Once
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobengine.core import commands as c
-from jobengine.core.errors import BadItem, UnknownDependency, WouldWaitForItself
+from jobengine.core.errors import BadItem, WouldWaitForItself
 from jobengine.core.flow import Limits
 from jobengine.core.model import Defaults, Job, State
 from tests.contract.asking import KEY, MINUTE, Asker, Contract
@@ -66,15 +66,6 @@ class DependencyContract(Contract):
         (claimed,) = ask.get(ask.world.engine.claim(claims)).jobs
         assert claimed.job.spec.uid == C
 
-    def test_stats_count_the_jobs_that_wait_for_dependencies(self, ask: Asker) -> None:
-        ask.add(uid=A)
-        waits_for(ask, A)
-        stats = ask.ask(c.ReadStats)
-        assert (stats.counts[State.QUEUED], stats.ready, stats.waiting) == (2, 1, 1)
-        ask.update(ask.hold(), State.COMPLETE)
-        stats = ask.ask(c.ReadStats)
-        assert (stats.ready, stats.waiting) == (1, 0)
-
     def test_a_job_may_wait_for_a_job_of_another_queue(self, world: World, ask: Asker) -> None:
         ask.create("other")
         ask.add("other", uid=A)
@@ -90,15 +81,6 @@ class DependencyContract(Contract):
         ask.add(uid=C, depends_on=(("other", A),))
         ask.ask(c.DeleteQueue, "other")
         assert read(ask, C).state is State.FAILED
-
-    def test_a_dependency_must_exist_and_the_key_must_open_its_queue(self, ask: Asker) -> None:
-        ask.create("other", key=b"its own")
-        ask.add("other", b"its own", uid=A)
-        with pytest.raises(UnknownDependency):
-            waits_for(ask, B)
-        with pytest.raises(Exception, match="access key"):
-            ask.add(depends_on=(("other", A),))
-        assert ask.jobs() == []
 
     def test_a_failed_job_fails_its_dependants_and_its_retry_makes_them_wait_again(
         self, world: World, ask: Asker
@@ -208,11 +190,6 @@ class BatchContract(Contract):
         assert (report.batch.open, report.batch.failed, report.counts.total) == (False, False, 2)
         assert report.batch.ended is not None
 
-    def test_an_empty_batch_ends_when_it_is_closed(self, ask: Asker) -> None:
-        set_batch(ask)
-        ask.ask(c.CloseBatch, name="b")
-        assert ask.hold().spec.uid == D
-
     def test_a_failed_batch_resumes_with_a_retry(self, world: World, ask: Asker) -> None:
         set_batch(ask)
         ask.add(uid=A, batch="b")
@@ -224,26 +201,6 @@ class BatchContract(Contract):
         assert read(ask, D).waits
         ask.update(ask.hold(), State.COMPLETE)
         assert read(ask, D).ready
-
-    def test_a_batch_whose_failed_job_is_completed_by_hand_has_not_failed(self, ask: Asker) -> None:
-        set_batch(ask)
-        ask.add(uid=A, batch="b")
-        ask.ask(c.CloseBatch, name="b")
-        job = ask.hold()
-        ask.update(job, State.FAILED)
-        assert read(ask, D).state is State.FAILED
-        ask.update(job, State.COMPLETE)
-        assert (ask.ask(c.ReadBatch, name="b").batch.failed, read(ask, D).ready) == (False, True)
-
-    def test_a_batch_whose_failed_job_was_removed_has_still_failed(self, world: World, ask: Asker) -> None:
-        set_batch(ask)
-        ask.add(uid=A, batch="b", keep_minutes=1)
-        ask.ask(c.CloseBatch, name="b")
-        ask.update(ask.hold(), State.FAILED)
-        world.advance(2 * MINUTE)
-        world.advance(1)
-        report = ask.ask(c.ReadBatch, name="b")
-        assert (report.counts.total, report.batch.failed, read(ask, D).state) == (0, True, State.FAILED)
 
     def test_jobs_are_kept_until_the_batch_has_ended(self, world: World, ask: Asker) -> None:
         set_batch(ask)
@@ -269,9 +226,3 @@ class BatchContract(Contract):
         ask.add(uid=A, batch="b")
         page = ask.ask(c.ListBatches, limit=10)
         assert [(one.name, one.counts.total) for one in page.batches] == [("a", 0), ("b", 1)]
-
-    def test_a_removed_job_of_a_batch_counts_as_failed(self, ask: Asker) -> None:
-        set_batch(ask)
-        ask.delete(ask.add(uid=A, batch="b"))
-        ask.ask(c.CloseBatch, name="b")
-        assert read(ask, D).state is State.FAILED

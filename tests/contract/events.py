@@ -42,15 +42,6 @@ class EventsContract(Contract):
         assert {one.uid for one in events} == {job.spec.uid}
         assert events[0].at == world.now
 
-    def test_an_event_has_the_group_of_its_job(self, world: World, ask: Asker) -> None:
-        stream = ask.watch()
-        first = world.begin(anext(stream))
-        job = ask.add(group="a")
-        ask.add()
-        ask.update(job, group="b")
-        ask.delete(job)
-        assert [one.group for one in self._seen(ask, stream, 3, first)] == ["a", None, "b"]
-
     def test_a_client_that_reconnects_gets_the_events_it_missed(self, world: World, ask: Asker) -> None:
         next_one = world.begin(anext(ask.watch()))
         job, missed = ask.add(), ask.add()

@@ -96,27 +96,10 @@ class FailuresContract(Contract):
         (group,) = _groups(ask)
         assert (group.error, group.count, group.last) == ("timed out", 1, world.now)
 
-    def test_a_worker_may_choose_the_fingerprint(self, ask: Asker) -> None:
-        job = _fail(ask, "anything", fingerprint="SmtpError:mail.send")
-        _fail(ask, "something else", fingerprint="SmtpError:mail.send")
-        assert _counted(ask) == {"SmtpError:mail.send": 2}
-        read = ask.read(job).standing.notes
-        assert read.fingerprint == read.history[-1].fingerprint == "SmtpError:mail.send"
-
     def test_a_failure_without_an_error_text_is_counted_too(self, ask: Asker) -> None:
         _fail(ask, None)
         (group,) = _groups(ask)
         assert (group.count, group.error) == (1, None)
-
-    def test_a_filter_by_fingerprint_finds_the_jobs_of_a_failure_group(self, world: World, ask: Asker) -> None:
-        job, other = _fail(ask), _fail(ask, MISSING)
-        wanted = c.Filter(fingerprint=fingerprint(REFUSED))
-        assert [one.spec.uid for one in ask.jobs(fingerprint=fingerprint(REFUSED))] == [job.spec.uid]
-        changes = c.Changes(state=State.QUEUED)
-        command = c.UpdateMatching(queue="q", access_key=b"key", filter=wanted, changes=changes)
-        assert ask.get(world.engine.update_matching(command)) == 1
-        assert _counted(ask) == {fingerprint(MISSING): 1}
-        assert ask.read(other).state is State.FAILED
 
     def test_pages_list_each_failure_group_once_and_the_largest_first(self, ask: Asker) -> None:
         names = {f"kind-{number}": number for number in range(1, 6)}
@@ -132,15 +115,6 @@ class FailuresContract(Contract):
                 break
         assert found == sorted(names.items(), key=lambda one: -one[1])
         assert page.dropped == 0
-
-    def test_failure_groups_of_equal_size_are_each_listed_once(self, ask: Asker) -> None:
-        for number in range(5):
-            _fail(ask, fingerprint=f"kind-{number}")
-        first = ask.ask(c.ListFailures, limit=3)
-        rest = ask.ask(c.ListFailures, limit=3, after=first.following)
-        found = [one.fingerprint for one in [*first.failures, *rest.failures]]
-        assert sorted(found) == [f"kind-{number}" for number in range(5)]
-        assert rest.following is None
 
     def test_jobs_of_unlisted_failure_groups_are_still_counted_explained_and_changed(
         self, world: World, ask: Asker
@@ -171,14 +145,6 @@ class FailuresContract(Contract):
         world.advance(15 * 60)
         _fail_all(ask, [f"new-{number}" for number in range(10)])
         assert ask.ask(c.CountFailures) == FailureCounts(groups=1_000, new=10)
-
-    def test_explain_of_a_failed_job_counts_the_jobs_in_its_failure_group(self, ask: Asker) -> None:
-        first = _fail(ask)
-        job = _fail(ask)
-        alike = ask.ask(c.ExplainJob, uid=job.spec.uid).alike
-        assert alike is not None
-        assert (alike.count, alike.first) == (2, first.updated)
-        assert ask.ask(c.ExplainJob, uid=ask.add().spec.uid).alike is None
 
     def test_failure_groups_are_counted_and_count_as_new_for_15_minutes(self, world: World, ask: Asker) -> None:
         _fail(ask)

@@ -9,7 +9,7 @@ from jobengine.core.dependencies import batch_key
 from jobengine.core.errors import JobNotFound
 from jobengine.core.links import Graph, LinkState
 from jobengine.core.model import Role, State
-from jobengine.engine.links import read_graph, read_results
+from jobengine.engine.links import read_graph
 from tests.contract.asking import ANY_UID, KEY, Asker, Contract
 from tests.contract.dependencies import A, B, C, D, set_batch, waits_for
 from tests.contract.world import World
@@ -93,15 +93,3 @@ class LinksContract(Contract):
         ask.add_key(Role.VIEWER, b"viewer")
         states = {node.key: node.state for node in graph(world, ask, C, key=b"viewer").nodes}
         assert states == {C: LinkState.FAILED, A: LinkState.UNFINISHED, B: LinkState.REMOVED}
-
-    def test_a_claimed_job_comes_with_the_results_of_its_dependencies(self, world: World, ask: Asker) -> None:
-        ask.add_key(Role.WORKER, b"worker")
-        ask.update(ask.add(uid=A), State.COMPLETE, result=b"[1]")
-        waits_for(ask, A)
-        claims = c.Claims(queues=("q",), access_key=b"worker")
-        claimed = ask.get(world.engine.claim(claims)).jobs
-        (results,) = ask.get(read_results(world.engine, {"access_key": b"worker"}, claimed))
-        assert results is not None
-        (link,) = results.links
-        assert link.job is not None
-        assert (link.job.standing.notes.result, results.left_out) == (b"[1]", 0)

@@ -39,35 +39,6 @@ class ManyContract(Contract):
         assert ask.get(world.engine.update_matching(command)) == 7
         assert [job.spec.priority for job in ask.jobs()] == [3] * 7
 
-    @pytest.mark.parametrize("dry_run", [True, False])
-    def test_all_matching_jobs_are_removed_or_with_a_dry_run_only_counted(
-        self, world: World, ask: Asker, dry_run: bool
-    ) -> None:
-        jobs = [ask.add(tags=("a",) if at % 2 else ("b",)) for at in range(10)]
-        assert ask.get(world.engine.delete_matching(matching(c.DeleteMatching, dry_run))) == 5
-        assert ask.jobs() == (jobs if dry_run else jobs[::2])
-
-    def test_updates_of_many_jobs_have_one_result_each(self, ask: Asker) -> None:
-        job = ask.add()
-        done = c.Changes(state=State.COMPLETE)
-        updates = tuple(c.JobUpdate(uid=uid, changes=done) for uid in (job.spec.uid, "none"))
-        changed, missing = ask.ask(c.UpdateJobs, updates=updates)
-        assert changed == ask.read(job)
-        assert isinstance(missing, e.JobNotFound)
-
-    def test_a_list_can_be_filtered_by_state_tag_or_text(self, ask: Asker) -> None:
-        first, second = ask.add(tags=("a",), content=b'{"x":"Needle"}'), ask.add()
-        second = ask.update(second, State.FAILED)
-        assert ask.jobs(tag="a") == [first]
-        assert ask.jobs(text="needle") == [first]
-        assert ask.jobs(state=State.FAILED) == [second]
-
-    def test_explain_shows_the_number_of_jobs_ahead(self, ask: Asker) -> None:
-        jobs = [ask.add() for _ in range(3)]
-        assert [ask.ask(c.ExplainJob, uid=job.spec.uid).ahead for job in jobs] == [0, 1, 2]
-        held = ask.hold()
-        assert ask.ask(c.ExplainJob, uid=held.spec.uid).ahead is None
-
     # Attempts
 
     def test_a_failed_job_is_retried_after_its_delay_until_no_attempts_are_left(self, world: World, ask: Asker) -> None:
@@ -90,14 +61,6 @@ class ManyContract(Contract):
         world.advance(5)
         with pytest.raises(e.LeaseLost):
             ask.update(job, State.COMPLETE, lease=job.standing.lease)
-
-    def test_cancelling_fails_a_queued_job_and_marks_a_job_in_progress(self, ask: Asker) -> None:
-        first, second = ask.add(), ask.add()
-        held = ask.hold()
-        assert ask.update(first, cancel=True).standing.notes.cancel_requested
-        assert ask.update(held, State.INPROGRESS, lease=held.standing.lease).standing.notes.cancel_requested
-        cancelled = ask.update(second, cancel=True)
-        assert (cancelled.state, cancelled.standing.notes.error) == (State.FAILED, "cancelled")
 
     def test_undoing_a_claim_restores_its_job_unless_another_worker_has_claimed_the_job_since(self, ask: Asker) -> None:
         job = ask.add()

@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from jobengine.core import commands as c
-from jobengine.core.errors import ScheduleRunning
 from jobengine.core.model import Job, State
 from jobengine.core.schedules import IfRunning, Missed, Schedule, ScheduledJob, ScheduleReport, Settings
 from tests.contract.asking import KEY, Asker, Contract
@@ -51,22 +50,6 @@ class ScheduleContract(Contract):
             world.advance(EVERY - 1)
         assert len(set(_metas(ask.jobs()))) == 3
         assert read(ask).fired == 3
-
-    def test_a_waiting_claim_gets_the_job_of_a_firing(self, world: World, ask: Asker) -> None:
-        put(ask)
-        world.advance(EVERY - 10)
-        waiting = ask.claiming()
-        world.advance(10)
-        (claimed,) = waiting.answer.jobs
-        assert claimed.job.spec.uid == read(ask).firings[0].uid
-
-    def test_a_firing_is_skipped_while_a_job_is_unfinished(self, world: World, ask: Asker) -> None:
-        put(ask)
-        world.advance(EVERY)
-        world.advance(EVERY)
-        ask.update(ask.hold(), State.COMPLETE)
-        world.advance(EVERY)
-        assert _outcomes(ask) == "+-+"
 
     def test_a_firing_replaces_the_unfinished_job(self, world: World, ask: Asker) -> None:
         put(ask, if_running=IfRunning.REPLACE)
@@ -123,17 +106,6 @@ class ScheduleContract(Contract):
         metas = _metas(ask.jobs())
         assert len(set(metas)) == len(metas) == jobs
 
-    def test_failed_jobs_in_a_row_pause_a_schedule(self, world: World, ask: Asker) -> None:
-        put(ask, pause_after_failures=2)
-        for _ in range(2):
-            world.advance(EVERY)
-            ask.update(ask.hold(), State.FAILED)
-        world.advance(EVERY)
-        assert (read(ask).paused, read(ask).failing, _outcomes(ask)) == (True, True, "++-")
-        ask.ask(c.ChangeSchedule, name="s", paused=False, edge=EDGE)
-        world.advance(EVERY)
-        assert _outcomes(ask) == "++-+"
-
     def test_failed_jobs_in_the_dead_letter_queue_pause_a_schedule(self, world: World, ask: Asker) -> None:
         with_dead_letters(ask)
         put(ask, pause_after_failures=2)
@@ -163,33 +135,6 @@ class ScheduleContract(Contract):
         world.advance(EVERY)
         assert (read(ask).failing, _outcomes(ask)) == (False, "++")
         assert [*ask.ask(c.ReadSchedule, name="s").states.values()] == [State.QUEUED]
-
-    def test_running_a_schedule_now_adds_one_job(self, world: World, ask: Asker) -> None:
-        put(ask)
-        firing, _ = ask.ask(c.RunSchedule, name="s", edge=EDGE)
-        assert [job.spec.uid for job in ask.jobs()] == [firing.uid]
-        with pytest.raises(ScheduleRunning):
-            ask.ask(c.RunSchedule, name="s", edge=EDGE)
-        assert read(ask).firings == (firing,)
-
-    def test_a_backfill_adds_the_jobs_of_past_times_once(self, world: World, ask: Asker) -> None:
-        created = put(ask).created
-        for _ in range(5):
-            world.advance(EVERY)
-        first = len(ask.jobs())
-        span: dict[str, Any] = {"name": "s", "first": created, "last": created + 4 * EVERY * 1_000, "edge": EDGE}
-        assert ask.ask(c.Backfill, **span).added == 4 - first
-        assert ask.ask(c.Backfill, **span).added == 0
-        assert len(ask.jobs()) == 4
-
-    def test_schedules_are_listed_with_the_states_of_their_jobs(self, world: World, ask: Asker) -> None:
-        for name in "ba":
-            put(ask, name=name)
-        world.advance(EVERY)
-        page = ask.ask(c.ListSchedules, limit=1)
-        assert [(one.name, list(one.states.values())) for one in page.schedules] == [("a", [State.QUEUED])]
-        rest = ask.ask(c.ListSchedules, limit=9, after=page.following)
-        assert ([one.name for one in rest.schedules], rest.following) == (["b"], None)
 
     def test_a_deleted_schedule_does_not_fire_again(self, world: World, ask: Asker) -> None:
         put(ask)

@@ -164,12 +164,6 @@ class JobsContract(Contract):
         assert ask.read(job) == updated
         assert ask.peek() == (updated if target is State.QUEUED else None)
 
-    def test_a_job_that_is_queued_again_keeps_its_position(self, ask: Asker) -> None:
-        first, _second = ask.add(), ask.add()
-        ask.claim()
-        again = ask.update(first, State.QUEUED)
-        assert ask.peek() == again
-
     def test_a_deleted_job_is_gone(self, ask: Asker) -> None:
         job = ask.add()
         ask.delete(job)
@@ -235,13 +229,6 @@ class JobsContract(Contract):
         assert ask.peek() == job
         world.advance(0.001)
         assert (ask.peek(), ask.claim(), ask.jobs()) == (None, None, [])
-
-    def test_a_time_out_or_expiry_of_zero_means_never(self, world: World, ask: Asker) -> None:
-        running, waiting = ask.add(timeout_seconds=0, priority=1), ask.add(timeout_time=0)
-        ask.claim()
-        world.advance(1e9)
-        assert ask.read(running).state is State.INPROGRESS
-        assert ask.read(waiting).state is State.QUEUED
 
     def test_jobs_expire_without_any_request(self, world: World, ask: Asker) -> None:
         ask.add(timeout_seconds=MINUTE, keep_minutes=1)

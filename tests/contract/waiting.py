@@ -115,18 +115,6 @@ class WaitingContract(Contract):
         with pytest.raises(e.AccessDenied):
             assert old.answer
 
-    def test_a_waiter_for_two_queues_gets_no_job_if_its_key_opens_only_one_queue(
-        self, world: World, ask: Asker
-    ) -> None:
-        ask.create("other")
-        ask.reconfigure(new_access_key=b"new", old_key_seconds=10)
-        waiting = ask.claiming("other", "q")
-        world.advance(20)
-        job = ask.add("other")
-        with pytest.raises(e.AccessDenied):
-            assert waiting.answer
-        assert ask.read(job, "other") == job
-
     def test_a_stopping_engine_answers_all_present_and_later_waiters_at_once(self, world: World, ask: Asker) -> None:
         job = ask.add(delay_seconds=60)
         waiting = [ask.claiming(), ask.peeking(), ask.awaiting(job)]
@@ -190,16 +178,6 @@ class WaitingContract(Contract):
         ask.add(tags=("other",))
         shown = ask.ask(c.ReadStats).last_claim
         assert shown == before + 3_600_000
-
-    def test_a_worker_is_listed_with_the_origin_of_its_last_claim(self, ask: Asker) -> None:
-        near, far = Origin(host="near", pid="1"), Origin(host="far")
-        ask.claim(worker="w", origin=near)
-        ask.claim(worker="w", origin=far)
-        ask.claim(origin=near)
-        ask.claiming(worker="x", origin=near)
-        claimers = ask.ask(c.ListClaimers)
-        assert claimers.origins == {"w": far, "x": near}
-        assert [one.origin for one in claimers.waiting] == [near]
 
     def test_a_refused_claim_is_not_recorded(self, ask: Asker) -> None:
         with pytest.raises(e.AccessDenied):
@@ -282,12 +260,3 @@ class WaitingContract(Contract):
         job = ask.add()
         update = c.JobUpdate(uid=job.spec.uid, changes=c.Changes(state=State.COMPLETE))
         assert given(ask.claiming(updates=(c.QueueUpdate("q", update),))) == []
-
-    def test_a_request_changes_nothing_if_the_key_may_not_update_one_of_its_queues(self, ask: Asker) -> None:
-        ask.create("other", key=b"another")
-        job = ask.add()
-        update = c.JobUpdate(uid=job.spec.uid, changes=c.Changes(state=State.COMPLETE))
-        pending = ask.claiming(updates=(c.QueueUpdate("q", update), c.QueueUpdate("other", update)))
-        with pytest.raises(e.AccessDenied):
-            assert pending.answer
-        assert ask.jobs() == [job]
