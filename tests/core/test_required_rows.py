@@ -1,7 +1,7 @@
 """A command has the same outcome on a table loaded with only its needs as on the whole table."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -231,23 +231,24 @@ def test_every_command_on_a_queue_is_tested() -> None:
         assert part == whole
 
 
-@pytest.mark.parametrize(
-    "read",
-    [
-        lambda table, job: table.job(job.spec.uid),
-        lambda table, job: table.holders("u"),
-        lambda table, job: table.size(),
-        lambda table, job: table.claim_order((), 0, 1),
-        lambda table, job: table.page(None, 1),
-        lambda table, job: table.ahead(job.spec.rank),
-        lambda table, job: table.counts(),
-        lambda table, job: table.oldest_ready(),
-        lambda table, job: table.kept_periods(),
-        lambda table, job: table.failures(FIRST_PAGE.after, FIRST_PAGE.limit, 0),
-        lambda table, job: table.count_failures(0),
-        lambda table, job: table.alike("a"),
-    ],
+#: Reads of a table that need loaded rows.
+READS: Final[tuple[Callable[[Any, Job], Any], ...]] = (
+    lambda table, job: table.job(job.spec.uid),
+    lambda table, job: table.holders("u"),
+    lambda table, job: table.size(),
+    lambda table, job: list(table.claim_order((), 0, 1)),
+    lambda table, job: table.page(None, 1),
+    lambda table, job: table.ahead(job.spec.rank),
+    lambda table, job: table.counts(),
+    lambda table, job: table.oldest_ready(),
+    lambda table, job: table.kept_periods(),
+    lambda table, job: table.failures(FIRST_PAGE.after, FIRST_PAGE.limit, 0),
+    lambda table, job: table.count_failures(0),
+    lambda table, job: table.alike("a"),
 )
+
+
+@pytest.mark.parametrize("read", READS)
 def test_reading_a_value_that_is_not_loaded_raises_not_loaded(world: World, read: Callable[[Any, Job], Any]) -> None:
     job = world.add(unique_key="u")
     with pytest.raises(NotLoaded):
@@ -269,23 +270,7 @@ NEEDS = n.Needs(
 )
 
 
-@pytest.mark.parametrize(
-    "read",
-    [
-        lambda table, job: table.job(UIDS[0]),
-        lambda table, job: table.holders("u"),
-        lambda table, job: table.size(),
-        lambda table, job: list(table.claim_order((), 0, 1)),
-        lambda table, job: table.page(None, 1),
-        lambda table, job: table.ahead(job.spec.rank),
-        lambda table, job: table.counts(),
-        lambda table, job: table.oldest_ready(),
-        lambda table, job: table.kept_periods(),
-        lambda table, job: table.failures(FIRST_PAGE.after, FIRST_PAGE.limit, 0),
-        lambda table, job: table.count_failures(0),
-        lambda table, job: table.alike("a"),
-    ],
-)
+@pytest.mark.parametrize("read", READS)
 def test_a_command_can_not_read_rows_loaded_only_for_another_command_of_the_batch(
     world: World, read: Callable[[Any, Job], Any]
 ) -> None:

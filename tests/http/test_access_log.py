@@ -158,22 +158,19 @@ def test_a_request_refused_before_it_was_complete_is_logged(
     assert f" {what} {status} 0.0ms refused=" in str(line)
 
 
-def test_a_client_that_left_before_its_answer_is_logged(server: MemoryServer, events: list[LogEvent]) -> None:
-    polls = Connection(server)
-    polls.send(request("GET", "/api/v1/job/next?queueName=q&markQueued=true&wait=30", "X-Access-Key: key"))
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [("/api/v1/job/next", "queueName=q&markQueued=true&wait=30", 499), ("/api/v1/events", "queueName=q", 200)],
+    ids=["claim", "events"],
+)
+def test_a_client_that_leaves_a_waiting_claim_or_an_event_stream_is_logged(
+    server: MemoryServer, events: list[LogEvent], path: str, query: str, status: int
+) -> None:
+    waiting = Connection(server).send(request("GET", f"{path}?{query}", "X-Access-Key: key"))
     before = len(_lines(events))
-    polls.go()
+    waiting.go()
     (line,) = _lines(events)[before:]
-    assert (line.status, line.path, line.notes["end"]) == (499, "/api/v1/job/next", "client gone")
-
-
-def test_an_event_stream_is_logged_when_its_client_leaves(server: MemoryServer, events: list[LogEvent]) -> None:
-    stream = Connection(server)
-    stream.send(request("GET", "/api/v1/events?queueName=q", "X-Access-Key: key"))
-    before = len(_lines(events))
-    stream.go()
-    (line,) = _lines(events)[before:]
-    assert (line.status, line.path, line.notes["end"]) == (200, "/api/v1/events", "client gone")
+    assert (line.status, line.path, line.notes["end"]) == (status, path, "client gone")
 
 
 def test_a_request_incomplete_when_its_client_disconnects_is_not_logged(

@@ -5,10 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from jobengine import client
 
@@ -16,15 +13,6 @@ from .daemons import DEADLINE, Daemon, until
 from .documents import blocks, python
 
 PAGE = "docs/workers.md"
-KEY = "correct horse"
-
-
-@pytest.fixture
-def mail(daemon: Daemon) -> Iterator[client.Queue]:
-    with client.JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
-        queue = engine.queue("mail")
-        queue.create()
-        yield queue
 
 
 def _code(heading: str) -> str:

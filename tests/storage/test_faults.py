@@ -73,17 +73,21 @@ def test_a_full_disk_at_any_write_loses_only_that_commit(path: Path, files: Faul
     assert read(path) == written
 
 
-def test_nothing_more_is_written_after_a_broken_write(path: Path, files: FaultyFiles, journal: Journal) -> None:
-    files.faults, files.short = {"write": [BROKEN]}, 5
-    with pytest.raises(StorageBroken):
-        journal.append([b"second"])
-    assert_nothing_is_written_any_more(journal, files)
-    assert read(path) == [(b"first",)]
-
-
-def test_nothing_more_is_written_after_a_failed_truncation(path: Path, files: FaultyFiles, journal: Journal) -> None:
-    files.faults, files.short = {"write": [FULL], "truncate": [BROKEN]}, 30
-    with pytest.raises(StorageBroken, match="removing its incomplete bytes"):
+@pytest.mark.parametrize(
+    ("faults", "short", "message"),
+    [({"write": [BROKEN]}, 5, None), ({"write": [FULL], "truncate": [BROKEN]}, 30, "removing its incomplete bytes")],
+    ids=["write", "truncation"],
+)
+def test_nothing_more_is_written_after_a_broken_write_or_truncation(
+    path: Path,
+    files: FaultyFiles,
+    journal: Journal,
+    faults: dict[str, list[OSError | None]],
+    short: int,
+    message: str | None,
+) -> None:
+    files.faults, files.short = faults, short
+    with pytest.raises(StorageBroken, match=message):
         journal.append([b"second"])
     assert_nothing_is_written_any_more(journal, files)
     assert read(path) == [(b"first",)]

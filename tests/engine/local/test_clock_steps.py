@@ -108,29 +108,19 @@ def test_a_clock_step_that_was_not_noticed_is_recorded_when_the_server_stops(des
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
-def test_not_before_follows_the_clock_without_any_request(desk: Desk, step: int) -> None:
-    _add(desk, not_before=desk.wall_seconds() + 2 * HOUR)
+@pytest.mark.parametrize(("field", "before", "after"), [("not_before", [False], [True]), ("timeout_time", [True], [])])
+def test_a_time_of_a_queued_job_follows_the_clock_without_any_request(
+    desk: Desk, step: int, field: str, before: list[bool], after: list[bool]
+) -> None:
+    _add(desk, **{field: desk.wall_seconds() + 2 * HOUR})
     desk.set_wall_clock(step)
     desk.clock.advance(2 * HOUR - step - 1)
-    assert not shown(desk).ready
+    assert [job.ready for job in desk.jobs()] == before
     commits = desk.engine.journal.syncs
     desk.clock.advance(1)
     desk.settle()
     assert desk.engine.journal.syncs == commits + 1
-    assert shown(desk).ready
-
-
-@pytest.mark.parametrize("step", [HOUR, -HOUR])
-def test_the_timeout_time_of_a_queued_job_follows_the_clock_without_any_request(desk: Desk, step: int) -> None:
-    _add(desk, timeout_time=desk.wall_seconds() + 2 * HOUR)
-    desk.set_wall_clock(step)
-    desk.clock.advance(2 * HOUR - step - 1)
-    assert len(desk.jobs()) == 1
-    commits = desk.engine.journal.syncs
-    desk.clock.advance(1)
-    desk.settle()
-    assert desk.engine.journal.syncs == commits + 1
-    assert desk.jobs() == []
+    assert [job.ready for job in desk.jobs()] == after
 
 
 def test_after_a_clock_step_times_are_shown_in_the_new_wall_time(desk: Desk) -> None:

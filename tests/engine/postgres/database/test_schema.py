@@ -189,27 +189,16 @@ def test_the_groups_of_a_database_of_version_8_are_counted_in_the_tally(
             connection.execute("UPDATE grp SET created = 1")
 
 
-def test_servers_of_version_9_make_no_changes_after_the_step_to_version_10(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("version", "table"), [(9, "last_batch"), (10, "lane_batch")])
+def test_servers_of_an_older_version_make_no_changes_after_a_migration(
+    database: Database, monkeypatch: pytest.MonkeyPatch, version: int, table: str
 ) -> None:
-    make_old(database, 9, monkeypatch)
+    make_old(database, version, monkeypatch)
     with connected(database.url) as connection:
-        connection.execute("INSERT INTO last_batch VALUES (1, 2, 3)")
-        assert schema.migrate(connection, SECRET, QUICK_KDF) == 9
+        connection.execute(f"INSERT INTO {table} VALUES (1, 2, 3)")
+        assert schema.migrate(connection, SECRET, QUICK_KDF) == version
         with pytest.raises(UndefinedTable):
-            connection.execute("INSERT INTO last_batch VALUES (1, 3, 4)")
-        assert connection.execute("SELECT id, batch, at FROM lane_commit").fetchall() == [(1, 2, 3)]
-
-
-def test_servers_of_version_10_make_no_changes_after_the_step_to_version_11(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_old(database, 10, monkeypatch)
-    with connected(database.url) as connection:
-        connection.execute("INSERT INTO lane_batch VALUES (1, 2, 3)")
-        assert schema.migrate(connection, SECRET, QUICK_KDF) == 10
-        with pytest.raises(UndefinedTable):
-            connection.execute("INSERT INTO lane_batch VALUES (1, 3, 4)")
+            connection.execute(f"INSERT INTO {table} VALUES (1, 3, 4)")
         assert connection.execute("SELECT id, batch, at FROM lane_commit").fetchall() == [(1, 2, 3)]
 
 
