@@ -20,6 +20,12 @@ def may_have_succeeded(status: int, body: bytes) -> bool:
     return status in _UNCERTAIN and not _STARTING.search(body)
 
 
+def unknown(detail: str) -> str:
+    """The text of an error after an attempt that may have succeeded; `detail` is about the last attempt alone."""
+    what, _, _ = detail.partition("; nothing was carried out")
+    return f"{what.removesuffix('.')}. It is unknown whether the call was carried out: an attempt may have succeeded."
+
+
 class Patience:
     """How long one call is retried."""
 

@@ -12,7 +12,7 @@ from ..calls import Call, advised, failure, is_refusal, not_jobengine, read_answ
 from ..encoding import encode
 from ..errors import AccessDenied, Forbidden, JobEngineError, OutcomeUnknown, Unavailable
 from ..http_codec import BadCertificate, Broken, NotConnected, Request, Response, TooLong, long_body_query
-from ..retrying import REPEATED, Patience, may_have_succeeded
+from ..retrying import REPEATED, Patience, may_have_succeeded, unknown
 from ..secret import Secret
 from .transport import Pool, monotonic, sleep
 
@@ -171,7 +171,7 @@ class Caller:
             sleep(delay)
         elif uncertain and not isinstance(trouble, OutcomeUnknown):
             raise OutcomeUnknown(
-                f"{trouble.detail.removesuffix('.')}. An earlier attempt may have succeeded.",
+                unknown(trouble.detail),
                 status=trouble.status,
                 request_id=trouble.request_id,
                 retry_after=trouble.retry_after,
