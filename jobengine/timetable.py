@@ -179,7 +179,7 @@ def cron_error(cron: str) -> str | None:
 
 
 def _is_valid(name: str, field: str) -> bool:
-    """Whether a field can be read without the others."""
+    """Whether a field of a cron line is valid, whatever the other fields are."""
     alone = [field if each == name else "*" for each in _FIELDS]
     try:
         CronSim(" ".join(alone), _EPOCH)

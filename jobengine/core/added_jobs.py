@@ -1,7 +1,7 @@
 """
 Reads many records at once, for the start of a server. Records of jobs take half the time that `decode` takes.
 
-Most jobs were added together with others, so nearly all their fields are those of the job before.
+Most jobs were added together with other jobs, so nearly all fields of a record equal those of the record before.
 """
 
 from collections.abc import Iterable, Iterator

@@ -19,9 +19,9 @@ KEEP_MINUTES: Final = 20_160
 class DeadLetter(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The dead-letter queue of a queue."""
 
-    #: Its name.
+    #: The dead-letter queue's name.
     queue: str
-    #: Its salt: a later queue of that name, which may be somebody else's, gets no jobs.
+    #: The dead-letter queue's salt: a later queue of that name, which may be somebody else's, gets no jobs.
     salt: str
     #: Minutes for which it keeps a moved job.
     keep_minutes: Annotated[int, Meta(ge=0)] = KEEP_MINUTES

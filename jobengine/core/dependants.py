@@ -1,5 +1,5 @@
 """
-What follows when a job ends that others wait for: they are released, fail too, or wait for its retry.
+What follows when a job ends: the jobs that wait for it are released, fail too, or wait for its retry.
 
 A cascade goes on in slices: an engine applies the facts of `follow_up` and calls it again until it returns none. What
 is left to do is derived from jobs and batches alone, so a cascade goes on after a crash.

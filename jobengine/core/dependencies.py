@@ -26,11 +26,11 @@ _BATCH: Final = "batch:"
 class OnDependencyFailure(StrEnum):
     """What becomes of a job when one that it waits for fails or is removed; the values are those of the API."""
 
-    #: It fails too.
+    #: The waiting job fails too.
     FAIL = "fail"
-    #: It runs once all are finished.
+    #: The waiting job runs once all its dependencies are finished.
     RUN = "run"
-    #: It waits until the failed one is retried.
+    #: The waiting job goes on waiting until the failed job is retried.
     WAIT = "wait"
 
 

@@ -205,7 +205,7 @@ class UnknownDependency(DomainError):
 
 
 class DependencyExists(DomainError):
-    """A new job depends on one of the same request that is not added, since a stored job holds its unique key."""
+    """A new job depends on a job of the same request that is not added: a stored job holds its unique key."""
 
     def __init__(self, uid: str, stored: str) -> None:
         super().__init__(
@@ -280,7 +280,7 @@ class ThenExists(DomainError):
     def __init__(self, uid: str) -> None:
         super().__init__(
             f"The job {uid} has the uid or unique_key of then already, and does not wait for this batch; send then "
-            "with others."
+            "with another uid or unique_key."
         )
 
 

@@ -348,7 +348,7 @@ def read_parts(
 
 
 def read_extras(more: dict[str, Any]) -> Extras:
-    """The extras that are written as `more`; jobs with the same group, author and batch share them."""
+    """The extras that are written as `more`; jobs with the same group, author and batch share one Rare."""
     if not more:
         return NO_EXTRAS
     if _SHARED.issuperset(more):
@@ -434,7 +434,7 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
 
 
 class Head(Struct, array_like=True):
-    """The first fields of a record, the same in every version; the last one has a meaning only for jobs."""
+    """The first fields of a record, the same in every version; `uid` has a meaning only for jobs."""
 
     kind: str
     version: int

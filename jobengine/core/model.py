@@ -246,8 +246,8 @@ class Standing(Value, frozen=True, kw_only=True):
     lease: str | None = None
     #: The holder's name.
     worker: str | None = None
-    #: Milliseconds: the lease ends at `updated` plus the time-out plus these. Of a finished job that others waited for:
-    #: its retention begins at `updated` plus these.
+    #: Milliseconds. Of a job in progress: the lease ends at `updated` plus the time-out plus these. Of a finished job
+    #: that others waited for: the retention begins at `updated` plus these.
     shift: int = 0
     #: Queued, but not claimable before this elapsed time; 0 is at once.
     ready_at: int = 0

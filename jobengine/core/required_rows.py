@@ -72,9 +72,9 @@ class Needs(Value, frozen=True, kw_only=True):
     #: For the jobs with these uids, all that can keep them from being claimed: their group, the queue, gates, settings
     #: and holders.
     holds: bool = False
-    #: Jobs that only the rule can name, by load_jobs: those of schedules.
+    #: The jobs of schedules, which only the rule can name: it calls load_jobs.
     more_jobs: bool = False
-    #: The schedules that may have added jobs with these uids, which are in the queue of this name now.
+    #: The schedules that may have added the jobs with these uids; the jobs are now in the queue with this name.
     schedules_of: str | None = None
     #: For the jobs with these uids, the batches that they belong to.
     batches: bool = False

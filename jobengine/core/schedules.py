@@ -258,7 +258,7 @@ def next_after(settings: Settings, created: int, after: int, calendar: Calendar)
 
 def last_times(schedule: Schedule, first: int, until: int, most: int, calendar: Calendar) -> list[int]:
     """
-    The last times from `first` to `until`, at most `most`, in order; `first` is one of them. Raises NoTimes.
+    The last times from `first` to `until`, at most `most`, in order; `first` is a time of the schedule. Raises NoTimes.
 
     Looks at the last hour first, and further back only as far as needed: there may be millions since `first`.
     """

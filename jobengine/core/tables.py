@@ -172,7 +172,7 @@ class Table(Protocol):
         """The number of jobs in progress."""
 
     def group(self, name: str) -> GroupState:
-        """The number of a group's jobs. This and the other methods about groups are only for queues with flow."""
+        """The counts of a group's jobs. This and the other methods about groups are only for queues with flow."""
 
     def groups(
         self,
@@ -212,7 +212,7 @@ class Table(Protocol):
         """How many groups of failures there are, and how many of them began after a time; at most MOST_GROUPS."""
 
     def alike(self, fingerprint: str) -> Alike:
-        """How many jobs failed with this fingerprint, and since when; none if an engine has dropped the group."""
+        """How many jobs failed with this fingerprint, and since when; no jobs if an engine has dropped the group."""
 
     def kept_periods(self) -> Iterable[KeptPeriod]:
         """The stored periods of the queue's history."""

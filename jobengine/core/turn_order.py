@@ -23,7 +23,7 @@ class OpenGroup(Protocol):
 G = TypeVar("G", bound=OpenGroup)
 
 
-#: What a claim knows of a group: how many of its jobs it may still take, how many it took, and the last one's turn.
+#: What a claim knows of a group: how many jobs it may still take, how many it has taken, and the turn of the last one.
 _Met = list[int]
 #: A group's next job: the group's position, the index of the position's list, the group, what the claim knows of it,
 #: the ranks of its further jobs, and the next job's rank.

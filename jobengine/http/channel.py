@@ -35,7 +35,7 @@ _log: Final = Logger(namespace="jobengine.web")
 
 #: The most bytes of a chunked body that one turn parses. Small chunks are slow: each may have one byte.
 _CHUNKED: Final = 8 << 10
-#: The most bytes to read of the next requests while one is answered; the rest stays in the system's buffer.
+#: The most bytes to read of the next requests while a request is answered; the rest stays in the system's buffer.
 _KEPT: Final = 16 << 10
 #: Seconds for which a refused client can read its answer, while the rest of its request is discarded.
 _LINGER: Final = 2.0

@@ -13,7 +13,7 @@ def writer(transport: Any) -> Callable[[bytes], None]:
     A function that writes to the transport: if it is a socket without TLS, at once while the socket has room.
 
     Twisted waits for the reactor's next turn with each write, and makes a system call before and after it. Without
-    them, a request takes a tenth less time.
+    this wait and these calls, a request takes a tenth less time.
     """
     if isinstance(transport, Connection) and not ISSLTransport.providedBy(transport):
         return partial(_write_now, transport)

@@ -14,7 +14,7 @@ _NEXT: Final = 0
 @define(eq=False)
 class Turns:
     """
-    A queue of waiters: each turn of the reactor wakes the first waiter. If all continued in the same turn,
+    A queue of waiters: each turn of the reactor wakes the first waiter. If all waiters continued in the same turn,
     hundreds of pieces of work of 10 ms would delay other requests for seconds.
     """
 

@@ -62,7 +62,7 @@ class BatchCalls(ScheduleCalls):
         return request.reply(to_json(batch_value(command.queue, report, matched)))
 
     async def _check_owner(self, queue: str, request: JobRequest) -> None:
-        """Raise NotAllowed, before any change, if the key is not the owner's: others may only close a batch."""
+        """Raise NotAllowed, before any change, if the key is not the owner's: other keys may only close a batch."""
         grant = await self.engine.ask(c.CheckKey(queue=queue, **self.keys.access(request)))
         if grant.role is not Role.OWNER:
             raise NotAllowed(queue, grant.role)

@@ -121,7 +121,7 @@ class Dispatcher(Resource):
         return True
 
     def render(self, request: IRequest) -> Any:
-        """Answer any other request, now or later."""
+        """Answer a request that `begin` did not, now or later."""
         methods = self._methods.get(request.path)
         if methods is None or request.method.decode("latin-1") in methods:
             return self._klein.render(request)

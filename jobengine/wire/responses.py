@@ -151,7 +151,7 @@ def queue_value(queue: Queue) -> dict[str, Any]:
 
 
 def _flow_value(queue: Queue) -> dict[str, Any]:
-    """Limits and orders. A queue with flow always shows its group order; the rest is left out at its default."""
+    """Limits and orders. A queue with flow always shows its group order; other fields are omitted at their defaults."""
     flow = {} if queue.flow is None else {"group_order": queue.flow.group_order.value, **to_builtins(queue.flow)}
     if queue.target_wait_seconds is not None:
         flow["target_wait_seconds"] = queue.target_wait_seconds

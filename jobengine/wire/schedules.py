@@ -32,7 +32,7 @@ from .request_head import BadInput, one_of
 _NEXT: Final = 5
 #: The most letters of an abbreviation that is taken for a time zone's name.
 _ABBREVIATION: Final = 4
-#: A time with its offset, in as many characters as possible.
+#: The longest text of a time with its offset.
 _LONGEST_TIME: Final = "9999-12-31T23:59:59+00:00:00"
 _read_object: Final = Decoder(dict[str, Raw]).decode
 

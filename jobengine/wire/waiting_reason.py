@@ -1,4 +1,4 @@
-"""Why a job waits for others, or failed because of others, in words."""
+"""Says in words what a job waits for, or because of which other jobs it failed."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -31,7 +31,7 @@ def waiting_reason(job: Job, queue: str, links: Sequence[Link]) -> str:
 
 
 def failed_reason(queue: str, links: Sequence[Link]) -> str:
-    """Why a job of `queue` failed because of other jobs; `links` are the others that failed."""
+    """Why a job of `queue` failed because of other jobs; `links` are the jobs and batches that failed."""
     why = f"It failed because of {_all_named(links, queue, waits=False)}."
     way_out = _way_out(links)
     if way_out:
@@ -41,7 +41,7 @@ def failed_reason(queue: str, links: Sequence[Link]) -> str:
 
 
 def _way_out(links: Sequence[Link]) -> str:
-    """What to do if the jobs can't be retried; empty if they can."""
+    """A sentence on what to do if one of the jobs can't be retried; empty if all can."""
     if any(link.state is LinkState.REMOVED or (link.batch is not None and link.batch.lost) for link in links):
         return (
             ' A removed job can\'t be retried: to run this one without its dependencies, send new_status "queued" '

@@ -27,7 +27,7 @@ class WaitFor(AddingCommand[Job], frozen=True, kw_only=True):
     lease: str | None = None
     #: The jobs to wait for, at most MOST_DEPENDENCIES.
     jobs: tuple[NewJob, ...]
-    #: What becomes of the job if one of them fails; None keeps the job's present setting.
+    #: What becomes of the job if one of `jobs` fails; None keeps the job's present setting.
     on_dependency_failure: OnDependencyFailure | None = None
 
     @property

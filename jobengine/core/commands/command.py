@@ -27,9 +27,9 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
 
     #: Whether the command changes nothing: then an engine locks no job for it, and writes nothing.
     reads: ClassVar[bool]
-    #: Whether the command may share a batch with others: it needs only named jobs, or the first jobs of a queue.
+    #: Whether the command may share a batch with other commands: it needs only named jobs, or a queue's first jobs.
     is_batched: ClassVar[bool] = False
-    #: Whether the command may run beside others about the same queue, in any order.
+    #: Whether the command may run beside other commands about the same queue, in any order.
     overlaps: ClassVar[bool] = False
     #: Whether the command removes jobs; then jobs that depend on a complete job are released first.
     removes: ClassVar[bool] = False

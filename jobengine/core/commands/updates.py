@@ -212,7 +212,7 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
     #: What to change.
     changes: Changes
     #: Only jobs with these uids, instead of those after `after`: a new priority moves jobs, so a walk in execution
-    #: order could meet one twice.
+    #: order could meet a job twice.
     uids: tuple[str, ...] | None = None
     #: How many jobs can be claimed per second, if the change queues them.
     pace: Pace | None = None
