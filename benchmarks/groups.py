@@ -65,7 +65,7 @@ def _both(settings: Mapping[str, Any] | None) -> tuple[Run, Run]:
 
 
 def _fill(server: JobEngine, settings: Mapping[str, Any] | None, jobs: int = _JOBS) -> None:
-    """Set a queue up, and give it its jobs; None stands for a queue without groups."""
+    """Make a queue with these settings, and add its jobs; settings of None stand for a queue without groups."""
     if settings is None:
         converse(server.port, [additions(QUEUE, jobs // _CONNECTIONS, _SIZE) for _ in range(_CONNECTIONS)])
         return

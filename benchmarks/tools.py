@@ -29,8 +29,8 @@ from .results import TIMES, Results, Row, run_alone, say
 
 JOBS = 1_000_000
 FEW = 100_000
-#: Targets: the least jobs and bytes a second, the most seconds of a check, and the most by which ten times the jobs may
-#: multiply the memory.
+#: Targets: the least jobs and bytes a second, the most seconds of a check, and the greatest factor by which ten times
+#: as many jobs may raise the memory.
 _RATE, _BYTES, _CHECK, _GROWTH = 100_000, 200_000_000, 10, 1.5
 _ROOT = Path(__file__).parents[1]
 #: Bytes of a copy that are read at a time.

@@ -1,4 +1,4 @@
-"""JobEngine: `add` from threads or `add_many`, and a Worker. The last job counts when its end is on disk."""
+"""JobEngine: `add` from threads or `add_many`, and a Worker. The last job counts once its outcome is on disk."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

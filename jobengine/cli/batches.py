@@ -38,7 +38,7 @@ def batches() -> None:
 @click.option(
     "--then-on",
     type=click.Choice(get_args(ThenOn)),
-    help="When that job runs: if all others are complete (default), or once they are finished.",
+    help="When the job of --then runs: if all jobs of the batch are complete (default), or once they are finished.",
 )
 @job_options
 @dependency_options

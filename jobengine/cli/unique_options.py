@@ -36,7 +36,7 @@ def unique_options(function: Any) -> Any:
         click.option(
             "--debounce-at-most",
             type=Seconds("s"),
-            help="With --debounce: the time from the first add after which no further add delays the job.",
+            help="With --debounce: the time from the first add after which further adds no longer delay the job.",
         ),
     )
     return with_options(function, options)

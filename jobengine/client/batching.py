@@ -26,7 +26,7 @@ MOST_BYTES: Final = 900_000
 _WAITING_BYTES: Final = 64 << 20
 #: The longest time that a request waits for returning callers, as a share of the last round trip.
 _SHARE: Final = 0.25
-#: The shortest such time.
+#: A share that has fallen to this value is reset to `_SHARE`.
 _LEAST_SHARE: Final = 0.004
 #: The beginning of an error text that names one item of a request, such as `jobs[3]: `.
 _PLACE: Final = re.compile(r"^(?:jobs|updates)\[\d+\](?:\.|: )")
@@ -290,8 +290,8 @@ def single_body(queue: bytes, job: bytes) -> bytes:
 
 def _is_single(jobs: Sequence[bytes]) -> bool:
     """
-    Whether to use the call for a single job. A long job is sent as a list of one, because the limit for such bodies is
-    higher.
+    Whether to use the call for a single job. A long job is sent in a list with one job: the limit for the length of
+    such a body is higher.
     """
     return len(jobs) == 1 and len(jobs[0]) <= MOST_BYTES
 

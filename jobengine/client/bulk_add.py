@@ -36,7 +36,7 @@ def chunks(contents: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str,
 
 
 def for_one_request(jobs: list[NewJob]) -> list[NewJob]:
-    """The jobs, each of which has a uid; raises ValueError if they do not fit in one request."""
+    """Return the jobs if they fit in one request; otherwise raise ValueError."""
     if len(list(islice(chunks(jobs, {}), 2))) > 1:
         raise ValueError(f"a chain is added in one request: at most {MOST} jobs, of less than a megabyte together")
     return jobs

@@ -145,7 +145,7 @@ def _problem(response: Response) -> dict[str, Any] | None:
 
 
 def advised(response: Response, address: Address) -> Response:
-    """Return the answer, or one with advice in its detail, if a path in the server's URL may have caused a 404."""
+    """Return the answer, with advice in the detail of a 404 that a path in the server's URL may have caused."""
     if response.status != HTTPStatus.NOT_FOUND or not address.prefix or _NOWHERE not in response.body:
         return response
     detail = (
@@ -201,7 +201,7 @@ def _page(name: str, kind: type[A]) -> Callable[[Response], tuple[list[A], str |
     shape = _later(lambda: s.page_of(name, s.of(kind)))
 
     def read(response: Response) -> tuple[list[A], str | None]:
-        """The values of a page, and the cursor of the next."""
+        """The values of a page, and the cursor of the next page."""
         page = json_of(response, shape)
         return [kind(one) for one in page[name]], page.get("next_cursor")
 

@@ -1,4 +1,4 @@
-"""The errors of the client's calls, by the server's answers."""
+"""The errors that the client's calls raise, and which error each answer of the server becomes."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -33,9 +33,9 @@ class FailureGroup(Answer):
     error = Field[str | None]("error")
     #: How many jobs have failed, or are tried again after a failure.
     count = Field[int]("count", default=0)
-    #: When the first of them failed.
+    #: When the first of these jobs failed.
     first = Field[datetime]("first", as_time)
-    #: When the last of them failed.
+    #: When the last of these jobs failed.
     last = Field[datetime]("last", as_time)
     #: The uids of the jobs that failed last, the latest first; at most 5.
     uids = Field[tuple[str, ...]]("uids", tuple, ())

@@ -22,7 +22,7 @@ _LONG_BODY: Final = 1 << 20
 _LONGEST: Final = 1 << 30
 #: OpenSSL's codes for a certificate whose issuer is not known, such as 18 for a self-signed one.
 _UNKNOWN_ISSUER: Final = frozenset({2, 18, 19, 20, 21})
-#: The first bytes of the answer to plain HTTP of a server that speaks TLS.
+#: The first bytes with which a TLS server answers plain HTTP.
 _TLS_ALERT: Final = b"\x15\x03"
 _PORTS: Final = {"http": 80, "https": 443}
 

@@ -23,7 +23,7 @@ Moment = float | datetime
 JobOrder = Literal["created", "-created", "updated", "-updated"]
 
 
-#: What becomes of a job when one that it waits for fails or is removed.
+#: What becomes of a job when another job, for which it waits, fails or is removed.
 OnDependencyFailure = Literal["fail", "run", "wait"]
 
 
@@ -74,7 +74,8 @@ class JobOptions(TypedDict, total=False):
     group: str
     #: The jobs to wait for, at most 100: the job can be claimed once all of them are complete.
     depends_on: Sequence[Dependency]
-    #: What the job does if one of these fails or is removed: fail too (default), run once all are finished, or wait.
+    #: What the job does if a job in `depends_on` fails or is removed: fail too (default), run once all are finished, or
+    #: wait.
     on_dependency_failure: OnDependencyFailure
     #: The batch that the job belongs to.
     batch: str

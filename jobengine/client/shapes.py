@@ -23,14 +23,14 @@ _Uid = Annotated[str, Meta(min_length=1)]
 _Moment = Annotated[float, Meta(ge=-62_135_596_800, lt=253_402_300_800)]
 #: A time in ISO 8601 with an offset.
 _Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d(:\d\d)?)$")]
-#: The required fields with texts, in each class that has them.
+#: Fields with a text; each class that has such a field requires it.
 _REQUIRED: Final = frozenset({"uid", "name", "role", "status", "id", "group"})
-#: The required fields with other values, in each class that has them.
+#: Fields with other values; each class that has such a field requires it.
 _REQUIRED_VALUES: Final = frozenset({"hours", "matched", "nodes", "time"})
 
 
 class _Awaited(Struct, gc=False):
-    """A job of another queue."""
+    """A job of another queue in `depends_on`."""
 
     queue_name: str
     uid: _Uid

@@ -235,7 +235,7 @@ class Explanation(Answer):
     held_by = Field[str | None]("held_by")
     #: The jobs that must end first, at most 10.
     holders = Field[tuple[HoldingJob, ...]]("holders", holding_jobs, ())
-    #: When a job can be claimed again, if only time must pass.
+    #: When a job can be claimed again, if only a rate or a timed hold prevents it.
     opens = Field[datetime | None]("opens", as_moment)
     #: The number of jobs of its group that will be claimed before this one.
     ahead_in_group = Field[int | None]("ahead_in_group")

@@ -82,10 +82,7 @@ class Processes:
         return changes
 
     def _free(self) -> "_Child | None":
-        """
-        An idle child that still runs, or None: an idle child may have been killed, and would fail a job that never
-        started.
-        """
+        """An idle child that still runs, or None. Drop ended children: each would fail a job without starting it."""
         while self._idle:
             child = self._idle.pop()
             if not child.ended():
