@@ -84,7 +84,7 @@ def test_the_description_of_a_batch_has_its_unfinished_jobs_or_its_outcome(
     assert shell("batch", "list", "mail").stdout.split("\t")[:7] == ["import-7", word, "4", "2", "1", "1", "0"]
 
 
-def test_a_closed_batch_ends_after_its_last_unfinished_job_or_at_once() -> None:
+def test_the_description_of_a_closed_batch_says_when_the_batch_ends() -> None:
     last, none = batch_of(open=False, queued=0), batch_of(open=False, queued=0, inprogress=0)
     assert batch_standing(last) == "is closed, and ends once its 1 unfinished job is finished"
     assert batch_standing(none) == "is closed, and ends now: it has no unfinished job"

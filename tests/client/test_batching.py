@@ -252,7 +252,7 @@ def test_a_request_waits_for_calls_of_recent_callers_at_most_a_quarter_of_a_roun
     assert returning.patience(7, 14) == 0
 
 
-def test_a_request_does_not_wait_for_another_call_of_a_single_caller() -> None:
+def test_the_request_of_a_single_caller_is_sent_without_a_wait_for_recent_callers() -> None:
     returning = Returning()
     assert returning.patience(1, 0) == 0
     returning.released(_calls(1), 0, began=0, now=4)

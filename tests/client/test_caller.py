@@ -101,13 +101,13 @@ def test_a_connection_closed_by_the_server_is_replaced_without_a_pause(clock: Cl
     assert clock.slept == []
 
 
-def test_a_call_is_retried_after_the_delay_in_retry_after(clock: Clock) -> None:
+def test_a_call_is_retried_after_the_delay_in_the_retry_after_header(clock: Clock) -> None:
     engine, _ = _engine([answer(503, {"detail": "busy"}, retry_after="7"), answer(201, JOB)])
     engine.queue("q").add({})
     assert 7 <= clock.slept[0] < 8
 
 
-def test_a_sent_call_without_an_answer_ends_as_outcome_unknown_after_retry_for(clock: Clock) -> None:
+def test_a_sent_call_without_an_answer_has_an_unknown_outcome_when_the_retry_time_is_over(clock: Clock) -> None:
     engine, pool = _engine(lambda request: Broken("the connection was closed"), retry_for=10)
     with pytest.raises(OutcomeUnknown, match=r"http://server\.example:6006: the connection was closed"):
         engine.queue("q").add({})

@@ -161,7 +161,7 @@ def test_jobs_are_filtered_by_their_batch() -> None:
 # Children of a claimed job
 
 
-def test_wait_for_adds_jobs_and_makes_the_claimed_job_wait_for_these_jobs() -> None:
+def test_a_call_of_wait_for_adds_jobs_and_makes_the_claimed_job_wait_for_them() -> None:
     queue, pool = queue_with([answer(200, {"uid": "u", "state": "queued"})])
     child = NewJob({"n": 2}, priority=1)
     with _claimed(queue) as job:
@@ -208,7 +208,7 @@ def test_a_call_of_wait_for_is_not_repeated_after_a_refusal_or_a_lost_answer(
 
 
 @pytest.mark.parametrize("wrong", [{}, NewJob({}), [5], [{"depends_on": 5}, 5]])
-def test_wait_for_with_anything_but_jobs_is_a_type_error(wrong: Any) -> None:
+def test_a_call_of_wait_for_with_anything_but_jobs_is_a_type_error(wrong: Any) -> None:
     queue, pool = queue_with([])
     with pytest.raises(TypeError):
         _claimed(queue).wait_for(wrong)
@@ -305,7 +305,7 @@ def test_each_refusal_of_a_batch_call_raises_a_separate_error_class(
             call()
 
 
-def test_the_argument_then_on_without_then_is_a_type_error() -> None:
+def test_the_argument_then_on_needs_the_argument_then() -> None:
     queue, _ = queue_with([])
     with pytest.raises(TypeError, match="then_on needs then"):
         queue.batch("import", then_on="finish")

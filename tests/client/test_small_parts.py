@@ -54,7 +54,7 @@ def test_the_retry_time_runs_from_the_first_failure() -> None:
     [(9, None, 0.05), (30, 7, 7), (5, 7, None), (0, None, None)],
     ids=["reduced at random by up to half", "as the server says", "beyond the retry time", "one attempt"],
 )
-def test_the_first_retry_delay_respects_retry_after_and_the_retry_time(
+def test_the_first_retry_delay_respects_the_retry_after_header_and_the_retry_time(
     retry_for: float, retry_after: float | None, delay: float | None
 ) -> None:
     assert Patience(retry_for, lambda: 0).delay(0, retry_after=retry_after) == pytest.approx(delay)

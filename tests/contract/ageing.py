@@ -197,7 +197,7 @@ class AgeingContract(Contract):
         world.reopen()
         assert uids(bulk(ask)) == uids(jobs)
 
-    def test_a_waiting_claim_gets_a_job_that_is_added_last(self, ask: Asker) -> None:
+    def test_a_waiting_claim_gets_the_only_job_although_its_priority_is_low(self, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60)
         waiting = ask.claiming()
         job = ask.add(priority=-5)

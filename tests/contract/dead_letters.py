@@ -101,7 +101,7 @@ class DeadLetterContract(Contract):
         ask.update(job, cancel=True)
         stays(ask, job, "")
 
-    def test_a_moved_job_is_kept_for_the_time_of_the_dead_letter_queue(self, world: World, ask: Asker) -> None:
+    def test_a_moved_job_is_kept_for_the_retention_of_the_dead_letter_queue(self, world: World, ask: Asker) -> None:
         with_dead_letters(ask, keep_minutes=2)
         job = fail(ask, keep_minutes=1)
         world.advance(2 * MINUTE - 1)

@@ -28,7 +28,7 @@ class EventsContract(Contract):
         assert len(events) == count
         return events
 
-    def test_every_change_of_state_is_an_event_in_order(self, world: World, ask: Asker) -> None:
+    def test_changes_of_state_are_events_in_the_same_order(self, world: World, ask: Asker) -> None:
         stream = ask.watch()
         first = world.begin(anext(stream))
         job = ask.add()

@@ -293,7 +293,9 @@ class JobsContract(Contract):
         assert empty.counts == dict.fromkeys(State, 0)
         assert q.counts == {State.QUEUED: 2, State.COMPLETE: 1, State.FAILED: 1, State.INPROGRESS: 1}
 
-    def test_stats_count_retrying_and_cancelled_jobs_through_every_change(self, world: World, ask: Asker) -> None:
+    def test_stats_count_retrying_and_cancelled_jobs_correctly_after_every_change(
+        self, world: World, ask: Asker
+    ) -> None:
         jobs = [ask.add(max_attempts=3, timeout_seconds=MINUTE, retry_delay_seconds=n) for n in (0, 60, 0, 0)]
 
         def counted() -> tuple[int, int]:

@@ -260,7 +260,7 @@ def test_the_oldest_ready_job_is_found_behind_newer_jobs() -> None:
     assert world.tables.queues["q"].oldest_ready() == NOW
 
 
-def test_places_in_line_are_shown_by_the_present_wall_clock_like_creation_times() -> None:
+def test_a_place_in_line_is_shown_in_present_wall_clock_time_like_the_creation_time() -> None:
     job = Aged().add(priority=1)
     seen = shown(job, 5_000)
     assert (seen.spec.created, seen.spec.rare.line) == (NOW + 5_000, NOW - 55_000)

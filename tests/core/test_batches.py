@@ -182,7 +182,7 @@ def test_a_batch_whose_failed_jobs_were_removed_has_still_failed(world: World, h
     assert (read(world).batch.failed, then(world).state, read(world).counts.total) == (True, State.FAILED, 0)
 
 
-def test_the_job_at_the_end_does_not_run_again_when_the_batch_ends_again(world: World) -> None:
+def test_the_job_at_the_batch_end_does_not_run_again_when_the_batch_ends_again(world: World) -> None:
     create(world, on_dependency_failure=OnDependencyFailure.RUN)
     world.add(uid=A, batch="b")
     close(world)

@@ -155,7 +155,7 @@ def test_a_sweep_changes_all_matching_jobs_in_slices(world: World) -> None:
     assert found(world, state=State.FAILED) == found(world, tag="t")
 
 
-def test_changing_all_queued_jobs_to_complete_in_slices_changes_each_job_once(world: World) -> None:
+def test_completing_all_queued_jobs_in_slices_changes_each_job_once(world: World) -> None:
     for _ in range(7):
         world.add()
     command = UpdateMatching(

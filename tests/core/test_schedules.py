@@ -279,7 +279,7 @@ def test_a_time_fired_less_than_a_minute_late_is_not_missed(world: World, missed
     assert outcomes(world) == [(first, "+")]
 
 
-def test_missed_all_fires_the_last_thousand_times_and_counts_the_skipped_times(world: World) -> None:
+def test_with_missed_all_the_last_thousand_missed_times_fire_and_earlier_times_count_as_skipped(world: World) -> None:
     put(world, every_seconds=60, missed=Missed.ALL, if_running=IfRunning.ADD)
     world.now += 1_500 * 60_000
     added = [fact for fact in world.expire() if isinstance(fact, JobAdded)]

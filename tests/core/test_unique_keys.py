@@ -311,7 +311,7 @@ def test_each_add_delays_a_debounced_job_again(world: World, rule: UniqueRule | 
     assert put(world, debounced) == (world.list()[0], "kept")
 
 
-def test_a_debounced_job_that_is_ready_is_delayed_again_before_its_latest_time(world: World) -> None:
+def test_a_ready_debounced_job_is_delayed_again_if_its_latest_time_has_not_come(world: World) -> None:
     debounced = UniqueRule(if_queued=IfQueued.REPLACE, debounce=Debounce(2, 60))
     put(world, debounced)
     world.now += 10 * SECOND

@@ -74,7 +74,7 @@ def test_other_errors_of_listening_are_reported_unchanged() -> None:
         ("ssl:0:privateKey=missing.pem", "[Errno 2] No such file or directory: "),
     ],
 )
-def test_the_error_for_a_wrong_endpoint_shows_how_to_write_one(endpoint: str, reason: str) -> None:
+def test_the_error_for_a_wrong_endpoint_shows_how_to_write_an_endpoint(endpoint: str, reason: str) -> None:
     with pytest.raises((TypeError, ValueError, OSError)) as raised:
         listener(endpoint, Factory(), _Reactor())
     assert what_is_wrong(raised.value).startswith(reason)

@@ -164,7 +164,7 @@ def test_a_job_that_an_update_makes_ready_can_be_claimed_in_the_same_request(des
     assert given(claim) == [uid]
 
 
-def test_a_client_that_leaves_after_finish_and_claim_has_finished_one_job_and_released_the_next(desk: Desk) -> None:
+def test_a_finish_and_claim_whose_client_leaves_finishes_its_job_and_releases_the_claimed_job(desk: Desk) -> None:
     first, second = add(desk), add(desk)
     job = held(desk)
     command = c.Claims(queues=("q",), access_key=KEY, updates=(finish(desk, first, job.standing.lease),))

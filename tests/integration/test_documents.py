@@ -106,7 +106,7 @@ def test_the_commands_on_the_page_on_upgrades_print_both_versions(daemon: Daemon
     assert printed.count(__version__) == 2
 
 
-def test_the_command_on_the_page_on_settings_has_its_effect(make_daemon: MakeDaemon) -> None:
+def test_the_command_on_the_page_on_settings_has_the_described_effect(make_daemon: MakeDaemon) -> None:
     (code,) = blocks("docs/settings.md")
     variable, name, *command = code.split()
     assert (variable, name) == ("API_PORT=7391", "jobengine")

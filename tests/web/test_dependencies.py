@@ -239,7 +239,7 @@ def test_children_that_can_not_be_awaited_are_a_conflict(server: MemoryServer) -
     assert "Only a job in progress" in queued.json["detail"]
 
 
-def test_wait_for_is_refused_in_a_list_of_updates(server: MemoryServer) -> None:
+def test_the_field_wait_for_is_refused_in_a_list_of_updates(server: MemoryServer) -> None:
     one = {"uid": A, "new_status": "queued", "wait_for": [{"content": {}}]}
     for path, body in each(
         ("/api/v1/jobs", {"queue_name": "q", "updates": [one]}),

@@ -79,7 +79,7 @@ def test_the_error_for_a_repeated_header_names_the_header(start: Any, name: str)
     assert (answer.status, answer.json["detail"]) == (400, f"The header {name} occurs more than once.")
 
 
-def test_a_repeated_last_event_id_header_is_refused(server: MemoryServer) -> None:
+def test_a_request_with_two_last_event_id_headers_is_refused(server: MemoryServer) -> None:
     answer = server.call("GET", "/api/v1/events?queueName=q", headers={"Last-Event-ID": ["1", "1"]})
     assert answer.status == 400
 

@@ -149,7 +149,7 @@ def test_a_job_of_a_batch_shows_its_batch_and_no_other_rare_field(group: str | N
     assert json.loads(job_json(Job(spec, standing), "mail")) == {**before, **shown}
 
 
-def test_a_complete_job_is_removed_after_its_own_time() -> None:
+def test_a_complete_job_shows_that_it_is_removed_after_its_own_retention() -> None:
     assert job_value(_in(State.COMPLETE), "mail").removed_at == 1_700_000_100 + 61 * 60 - 3_600
 
 

@@ -169,7 +169,7 @@ def test_the_error_for_a_repeated_key_names_the_key() -> None:
 @pytest.mark.parametrize(
     "half", [r"\ud800", r"x\uDBFFy", r"\udc00", r"\ud800\ud800", r"\udc00\ud800", r"\ud83d\ude00\ud83d"]
 )
-def test_the_error_for_half_of_a_surrogate_pair_says_so(half: str) -> None:
+def test_the_error_for_half_of_a_surrogate_pair_names_the_cause(half: str) -> None:
     with pytest.raises(NotStrict, match="half of a surrogate pair"):
         check(b'{"a":"%b"}' % half.encode(), 32)
 

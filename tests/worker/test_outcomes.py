@@ -41,7 +41,7 @@ def test_the_return_value_of_a_handler_is_the_result() -> None:
     assert _perform(lambda content, job: None) == {"new_status": "complete"}
 
 
-def test_a_wait_for_that_a_handler_calls_but_does_not_return_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_call_of_wait_for_whose_value_the_handler_does_not_return_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert _perform(lambda content, job: job.wait_for([{}]) and None) == {"new_status": "complete"}
     assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
         "q u: the handler called job.wait_for"
@@ -95,7 +95,7 @@ def test_raising_retry_with_hold_holds_the_group_of_the_job(hold: Any, seconds: 
     assert str(held) == f"again in 5 s, and a hold of {seconds:g} s"
 
 
-def test_returning_wait_for_adds_jobs_and_waits_for_them() -> None:
+def test_a_handler_that_returns_wait_for_adds_jobs_and_its_job_waits_for_these_jobs() -> None:
     after: list[Any] = []
     hooks = Hooks([], [lambda job, result: after.append(type(result))], [])
     child = NewJob({"n": 2}, uid="c", timeout_seconds=timedelta(minutes=1))

@@ -371,7 +371,7 @@ def test_a_long_queue_name_in_any_script_does_not_cause_repeated_compactions(tmp
         assert tables.live_bytes <= needed * 1.6
 
 
-def test_no_file_contains_a_jobs_content_or_a_key_in_clear(tmp_path: Path) -> None:
+def test_no_file_contains_a_jobs_content_or_a_key_in_plain_text(tmp_path: Path) -> None:
     desk = compacting_desk(tmp_path)
     canary = b"canary-" + b"5e1f" * 10
     desk.told(desk.engine.ask(CreateQueue(queue="other", access_key=canary)))

@@ -233,7 +233,7 @@ class Client:
         return c.UpdateJobs(**WHO, updates=tuple(updates))
 
 
-def test_four_servers_that_change_a_graph_leave_no_job_waiting_for_a_finished_one(
+def test_four_servers_that_change_a_graph_leave_no_job_waiting_for_a_finished_job(
     sessions: list[Session], database: Database
 ) -> None:
     answer(sessions[0], c.SetBatch(**WHO, name="b", then=new(), defaults=Defaults()))

@@ -176,7 +176,7 @@ def test_a_claim_start_is_not_advanced_before_transactions_older_than_its_propos
     assert two.other.claim() == first
 
 
-def test_a_job_added_before_a_claim_start_that_is_just_being_proposed_is_claimed_first(two: _Two) -> None:
+def test_a_job_whose_place_is_before_a_claim_start_being_proposed_is_claimed_first(two: _Two) -> None:
     """The transaction that adds the job knows of the proposal, so nobody waits for that transaction."""
     two.one.add(2)
     two.one.claim()
