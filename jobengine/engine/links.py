@@ -157,7 +157,7 @@ class _Growing:
     left_out: bool = False
     _to_read: list[Awaited] = field(factory=list)
     _edges: dict[tuple[Awaited, Awaited], None] = field(factory=dict)
-    #: The characters of awaited nodes, from jobs that wait for them; used for nodes that can't be read.
+    #: How awaited nodes stand, as jobs that wait for them have recorded it; used for nodes that can't be read.
     _known: dict[Awaited, str] = field(factory=dict)
 
     def next_round(self) -> list[Awaited]:

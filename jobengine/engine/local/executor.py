@@ -50,9 +50,9 @@ from .waiters import Offer, Waiters
 _EXPIRY_SLICE: Final = 200
 #: The most jobs that a cascade of dependencies changes in the commit that began it.
 _CASCADE: Final = 1_000
-#: The most jobs that move into dead-letter queues in the turn in which they fail.
+#: The most jobs that move into dead-letter queues in the reactor turn in which they fail.
 _MOVED: Final = 200
-#: The most schedules that are fired in one turn, and the seconds after which a turn fires no more schedules.
+#: The most schedules that are fired in a reactor turn, and the seconds after which it fires no more of them.
 _FIRING_SLICE: Final = 50
 _FIRING_SECONDS: Final = 0.002
 #: Milliseconds by which the wall clock may drift before it counts as set.
@@ -441,8 +441,8 @@ class Executor:
         """
         Fire due schedules one after the other, for some milliseconds; if more are due, the timer fires again at once.
 
-        Only the timer fires schedules, so that no request waits for more than one turn. While changes are refused, no
-        schedule is fired: a firing that is rolled back would be fired again.
+        Only the timer fires schedules, so that no request waits for more than one reactor turn. While changes are
+        refused, no schedule is fired: a firing that is rolled back would be fired again.
         """
         until = self.clock.seconds() + _FIRING_SECONDS
         for _ in range(_FIRING_SLICE):

@@ -9,8 +9,8 @@ from twisted.logger import Logger
 
 from ..threads import Thread
 
-#: Seconds to wait for a database that does not answer. With those for open requests, a stop takes less than the 10
-#: after which Docker kills a process.
+#: Seconds to wait for a database that does not answer. Together with the seconds for open requests, that is less than
+#: the 10 seconds after which Docker kills a process.
 _PATIENCE: Final = 5.0
 _log = Logger()
 
@@ -19,8 +19,8 @@ async def end_threads(threads: Sequence[Thread], last: Coroutine[Any, Any, None]
     """
     Run `last`, which uses the threads, and end them.
 
-    If the database does not answer, as on a frozen host, the threads are left: the process ends without them. No caller
-    was told that a change which they still wait for is made.
+    If the database does not answer, as on a frozen host, the threads are left, and the process ends without them: no
+    caller was told that a change for which a thread still waits is made.
     """
     late: Deferred[None] = Deferred()
     timer = clock.callLater(_PATIENCE, late.callback, None)

@@ -1,4 +1,4 @@
-"""The index of a queue's groups, and how another one takes its place when the order of groups changes."""
+"""The index of a queue's groups, and its replacement by another index when the order of groups changes."""
 
 from collections.abc import Iterator, Mapping
 from heapq import merge

@@ -121,7 +121,7 @@ class Group(Struct, eq=False, gc=False):
     extras: GroupExtras | None = None
 
     def key(self, rank: Rank, taken: int, turn: int) -> Key:
-        """Its position if its next job has this rank; see OpenGroup."""
+        """The group's position if its next job has this rank; see OpenGroup."""
         return rank
 
     def position_below(self, cap: int) -> Key | None:
@@ -139,13 +139,13 @@ class Group(Struct, eq=False, gc=False):
 
     @property
     def own_extras(self) -> GroupExtras:
-        """Its extras, made if it has none."""
+        """The group's extras, made if it has none."""
         self.extras = self.extras or GroupExtras()
         return self.extras
 
     @property
     def is_gone(self) -> bool:
-        """Whether nothing is left of it."""
+        """Whether the group has neither unfinished jobs nor rare fields."""
         return not (self.ready or self.delayed or self.running or self.extras)
 
     def available(self, jobs: Mapping[str, Job]) -> int:
@@ -226,7 +226,7 @@ class Group(Struct, eq=False, gc=False):
         )
 
     def hold(self, job: Job | None, by: int) -> None:
-        """Count a failed job that holds the group until somebody retries or deletes it; `by` is 1 or -1."""
+        """Add or remove (`by`: 1 or -1) a failed job that holds the group until somebody retries or deletes the job."""
         if job is None or job.standing.state is not _FAILED or job.standing.notes.cancelled or self.name is None:
             return
         self.own_extras.failed += by
@@ -290,7 +290,7 @@ class StrictGroup(Group):
 
     @property
     def holder_uids(self) -> list[str]:
-        """As in Group; if there are none, the uids of its unfinished jobs, since the first holds up the others."""
+        """As in Group; if it has none of these, the uids of all its unfinished jobs: the first holds up the others."""
         return super().holder_uids or [rank[2] for rank in self.jobs]
 
     def available(self, jobs: Mapping[str, Job]) -> int:

@@ -175,7 +175,7 @@ class SortedList(Generic[T]):
         value = run[start]
         at = place = 0
         block = self._blocks[0]
-        # Most values are the first of their block.
+        # Most removed values are the first of the list.
         if block[0] != value:
             at = bisect_left(self._lasts, value)
             block = self._blocks[at]

@@ -83,7 +83,7 @@ def wanted_there(
 
 
 def _needs_of(tables: Mapping[str, LoadedTable], target: LoadedTable) -> Needs:
-    """The parts of a queue's table that moves into the queue need."""
+    """The parts of a queue's table that are needed to move jobs into this queue."""
     uids = {uid for table in tables.values() if _leads_to(table, target) for uid in table.moves}
     return Needs(uids=frozenset(uids), size=target.queue.max_jobs > 0, adds=bool(uids))
 

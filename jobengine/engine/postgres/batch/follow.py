@@ -260,7 +260,7 @@ class FollowUps:
         load_named(self.connection, self.rows, self.tables, jobs, locks=True)
 
     def _mark(self, stands: Sequence[_Stand]) -> None:
-        """Record in the rows of jobs that others depend on them."""
+        """Record, in the rows of awaited jobs, that other jobs depend on them."""
         found = dict[Child, int | None]()
         for one in stands:
             table = self._table(one)

@@ -61,7 +61,7 @@ class LinkLoading:
     tables: LoadedTables
     #: The tables by the numbers of their queues.
     by_id: Mapping[int, LoadedTable]
-    #: The uids of the jobs that are searched for circles, by queue.
+    #: The uids of the jobs that are searched for circles of dependencies, by queue.
     _named: dict[str, set[str]] = field(factory=dict, init=False)
     #: The uids among `_named` for which other jobs wait, by queue.
     _awaited: dict[str, set[str]] = field(factory=dict, init=False)

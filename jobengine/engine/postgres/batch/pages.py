@@ -59,7 +59,7 @@ def find_page(
 
 
 def _places_of_group(key: bytes, state: State | None) -> dict[str, bytes | list[int]]:
-    """The places of the jobs on a page of a group."""
+    """The parameters that page_of_group has instead of `places`: the group, and places of jobs in this state."""
     return {
         "key": key,
         "queued": [int(place) for place in PLACES_OF[state] if place.state is State.QUEUED],

@@ -114,7 +114,7 @@ class Session:
     _lane: int = field(factory=lambda: randbelow(1 << 62), init=False)
     _slot: int = field(factory=lambda: randbelow(_SLOTS), init=False)
     _batch: int = field(default=0, init=False)
-    #: Whether the running transaction has written its number.
+    #: Whether the running transaction has written its batch number.
     _is_numbered: bool = field(default=False, init=False)
     _housekeeping: Housekeeping = field(init=False)
     #: The names of queues to which the present batch has given flow.

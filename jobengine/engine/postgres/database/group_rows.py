@@ -172,7 +172,7 @@ _NOWHERE: Final[_Place] = (None, None, None)
 NOT_READ: Final[tuple[RowRank, int]] = (NO_CLAIM_START, 0)
 
 
-#: The changes of the counts of a group of which one job is claimed.
+#: The changes of the four counts of a group when one of its jobs is claimed.
 _CLAIMED: Final = (-1, 0, 1, 0)
 
 

@@ -97,8 +97,8 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         # The first column is an expression, so that only this index fits a search for the jobs of a group: without
         # statistics PostgreSQL would prefer job_order.
         "CREATE INDEX job_group ON job ((queue_id + 0), grp, place, inv_prio, arrival) WHERE grp IS NOT NULL",
-        # `key` and `gate`: the digests of its settings and of its gate in `item`; `sealed`: its name. `most` and
-        # `weight` are of its settings. From `inv_prio` on: its place in turn, by its first ready job.
+        # One row for each group. `key` and `gate`: the digests of its settings and of its gate in `item`; `sealed`: its
+        # name. `most` and `weight` are of its settings. From `inv_prio` on: its place in turn, by its first ready job.
         "CREATE TABLE grp (queue_id bigint NOT NULL, key bytea NOT NULL, gate bytea NOT NULL, sealed bytea NOT NULL, "
         "ready bigint NOT NULL DEFAULT 0, delayed bigint NOT NULL DEFAULT 0, running bigint NOT NULL DEFAULT 0, "
         "failed bigint NOT NULL DEFAULT 0, served bigint NOT NULL DEFAULT 0, most bigint, "

@@ -57,7 +57,7 @@ FROM queue q
 WHERE name_digest = ANY(:digests::bytea[]);
 
 -- name: poll_unfinished_jobs
--- The jobs among these that are in these places: neither finished nor gone.
+-- Those of the given jobs that are in one of the `places`: neither finished nor gone.
 SELECT w.name_digest, w.uid
 FROM unnest(:digests::bytea[], :uids::text[]) AS w (name_digest, uid)
 JOIN queue q USING (name_digest)
