@@ -103,8 +103,8 @@ def _notes(notes: Notes) -> NotesExtras | UnsetType:
     # Most notes have a history, so they need not be compared.
     if not notes.history and notes == NO_NOTES:
         return UNSET
-    # As tuples, which are encoded as AttemptFields are and take less time to make.
-    history: Any = [(a.worker, a.started, a.ended, a.outcome, a.error, a.times, a.fingerprint) for a in notes.history]
+    # Attempts are encoded as AttemptFields are.
+    history: Any = notes.history
     return NotesExtras(
         notes.progress,
         notes.error,

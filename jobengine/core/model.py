@@ -182,8 +182,12 @@ class Spec(Value, frozen=True, kw_only=True):
         force_setattr(self, "rank", (-self.priority if line is None else line, self.arrival, self.uid))
 
 
-class Attempt(Value, frozen=True, kw_only=True):
-    """A past attempt: one time that the job was in progress. Consecutive releases are one attempt."""
+class Attempt(Value, frozen=True, kw_only=True, array_like=True):
+    """
+    A past attempt: one time that the job was in progress. Consecutive releases are one attempt.
+
+    Records have an attempt as the array of these fields.
+    """
 
     #: The name the worker gave, if any; of several releases, the last worker's.
     worker: str | None
