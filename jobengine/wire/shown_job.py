@@ -31,6 +31,7 @@ from ..core.model import (
     Rare,
     Standing,
     State,
+    deadline_of,
 )
 from ..core.values import Value
 from .unique_keys import ShownDebounce, ShownUnique, shown_debounce, shown_unique
@@ -258,9 +259,9 @@ def job_value(job: Job, queue: str, *, lease: bool = False, named: bool = False,
     state, notes, rare = standing.state, standing.notes, spec.rare
     expires = removed = None
     if state is INPROGRESS:
-        expires = job.lease_expires
+        expires = deadline_of(spec, standing)
     elif state is not QUEUED and notes.dead_letter != DUE:
-        removed = job.deadline
+        removed = deadline_of(spec, standing)
     token, name = standing.lease if lease else None, queue if named else None
     if rare is NO_RARE and not notes.dead_letter:
         make = (_shown_without_notes if notes is NO_NOTES else _shown)[state]

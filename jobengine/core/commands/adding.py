@@ -120,7 +120,8 @@ class AddingCommand(QueueCommand[A_co], frozen=True, kw_only=True):
         )
 
     def flow_after(self, queue: Queue) -> Flow | None:
-        return NO_FLOW if queue.flow is None and any(job.group is not None for job in self.new_jobs) else None
+        # Without a generator, which takes twice as long.
+        return NO_FLOW if queue.flow is None and {job.group for job in self.new_jobs} - {None} else None
 
     def decide(self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity) -> Decision[A_co]:
         table = table_of(tables, self.queue)
@@ -462,7 +463,7 @@ class Adding:
             if (
                 (group is before.group or group == before.group)
                 and (batch is before.batch or batch == before.batch)
-                and line == before.line
+                and (line is before.line or line == before.line)
             ):
                 return before
             rare = shared_rare(self.grant.key_id, group, batch)

@@ -105,7 +105,13 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
         return Needs(uids=frozenset(one.uid for one in self.updates))
 
     def flow_after(self, queue: Queue) -> Flow | None:
-        return NO_FLOW if queue.flow is None and any(one.changes.of_groups for one in self.updates) else None
+        if queue.flow is not None:
+            return None
+        # Not by `of_groups`: a property takes longer.
+        of_groups = [
+            one for one in self.updates if one.changes.hold_seconds is not None or one.changes.group is not None
+        ]
+        return NO_FLOW if of_groups else None
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
