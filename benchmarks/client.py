@@ -68,7 +68,7 @@ def _alone(server: Server) -> Run:
 
 
 def _from_file(server: Server) -> Run:
-    """A command adds a file of jobs; the start of the command and its check of the file count too."""
+    """Time a command that adds a file of jobs, including the command's start and its check of the file."""
     with NamedTemporaryFile("w", suffix=".jsonl") as file, Effort.measured() as effort:
         file.writelines(json.dumps({**CONTENT, "number": number}) + "\n" for number in range(_LINES))
         file.flush()

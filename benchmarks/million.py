@@ -30,7 +30,7 @@ _MEMORY, _SHARE, _P99 = 700, 0.9, 25
 #: Targets after a stop or a kill: seconds until it is ready, for each million jobs, and bytes of memory a job.
 _READY, _MEMORY_AGAIN = 5, 550
 _MANY = 5 * JOBS
-#: Seconds drawn before and after a compaction.
+#: Seconds before and after a compaction that the chart shows.
 _AROUND = 1.0
 #: The bytes that the file may have beyond twice its live data.
 _SLACK = 64 << 20

@@ -125,7 +125,7 @@ class OnPostgres(JobEngine):
         return self.database.found()
 
     def start(self, home: Path) -> None:
-        """Start both."""
+        """Start PostgreSQL and the daemon."""
         (home / "database").mkdir()
         self.database.start(home / "database")
         _migrated(self.database)
@@ -133,7 +133,7 @@ class OnPostgres(JobEngine):
         super().start(home)
 
     def stop(self) -> None:
-        """End both."""
+        """End the daemon and PostgreSQL."""
         super().stop()
         self.database.stop()
 

@@ -300,7 +300,7 @@ class World:
 
     @property
     def request(self) -> float:
-        """The work of a request on the daemon's core, without its batch; with the client's work if both share it."""
+        """The work of a request on the daemon's core, without the batch; with the client's work if they share cores."""
         costs, size = self.costs, self.load.size
         client = costs.client + costs.client_job * size if self.place.daemon_cores else 0
         return costs.request + costs.request_job * size + client
@@ -327,7 +327,7 @@ class World:
 
 @frozen
 class Answer:
-    """The result, for each second."""
+    """The result of a simulation, as figures for each second."""
 
     jobs: float
     #: Bytes of WAL.

@@ -89,7 +89,7 @@ def tool(name: str) -> str:
 
 @define(eq=False, kw_only=True)
 class PostgreSQL(Server):
-    """A cluster of its own; the client is its own benchmark, pgbench."""
+    """A PostgreSQL cluster for this benchmark alone; its client is pgbench."""
 
     name: str = "PostgreSQL SKIP LOCKED"
     package: str = "postgresql"

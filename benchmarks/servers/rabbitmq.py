@@ -62,7 +62,7 @@ class RabbitMQ(Server):
         self.launch([str(_SCRIPT)], home, self._answers, user=_USER, environment=environment)
 
     def _answers(self) -> bool:
-        """Whether a queue can be declared: RabbitMQ's port has a listener some time before that works."""
+        """Whether a queue can be declared, which is possible only some time after RabbitMQ's port has a listener."""
         if not self.listens():
             return False
         try:

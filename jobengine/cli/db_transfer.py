@@ -116,7 +116,7 @@ def import_go(source: str, path: str, go_secret_file: str | None) -> None:
 
 
 def _report_transfer(target: str | None, *, size: int | None, queues: int, jobs: int) -> None:
-    """Print what was transferred into the file `target`, or into PostgreSQL if it is None."""
+    """Print what was transferred into the file `target`, or into PostgreSQL if `target` is None."""
     session = current()
     file = {} if target is None else {"file": target, "bytes": size}
     if session.json:

@@ -73,7 +73,7 @@ class Call(NamedTuple, Generic[T]):
 
 
 def not_jobengine(response: Response, seen: str) -> e.NotJobEngine:
-    """The error for an answer of another program; `seen` is the reason, which ends the sentence "… answered"."""
+    """The error for an answer of another program; `seen` is the reason, such as "it is not JSON"."""
     kind = f", {response.media_type}" if response.media_type else ""
     status = f" with status {response.status}{kind}, and" if response.status else ";"
     return e.NotJobEngine(

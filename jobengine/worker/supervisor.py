@@ -172,7 +172,7 @@ class Supervisor:
         is_latest = report.endings == self._endings
         if accepted := [hold for hold, error in outcomes if error is None]:
             self._end(accepted)
-            self._may_find_jobs()  # others may have waited for these
+            self._may_find_jobs()  # other jobs may have waited for the reported ones
         unsent = [error for hold, error in outcomes if error is not None and self._is_unsent(hold, error)]
         if jobs is not None and report.room:
             self._given(now, group, jobs, report.room, self._endings if is_latest else report.endings)
