@@ -142,7 +142,7 @@ class Feed:
     _streams: dict[str, Stream] = field(factory=dict)
 
     def events(self, queue: str, effects: Sequence[JobEffect], at: int) -> Events | None:
-        """The events of changes in a queue, to be published later: see JobEvent. None if there are none."""
+        """The events of changes in a queue, to be published later: see JobEvent. None without any event."""
         changes = []
         for effect in effects:
             old, new = effect.old, effect.new

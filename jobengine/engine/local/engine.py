@@ -235,7 +235,10 @@ class LocalEngine:
         return self._index_builder.build_slice(table, command.sort)
 
     def _are_failures_unread(self, command: c.ListFailures | c.CountFailures | c.ExplainJob) -> bool:
-        """Index some failures, unless the command is about a job that has not failed; returns whether more follow."""
+        """
+        Index some failures, unless the command is about a job that has not failed; returns whether the index still
+        lacks jobs.
+        """
         self.executor.check_started()
         table = self._tables.queues.get(command.queue)
         if table is None or not self.executor.allows(command):

@@ -17,7 +17,7 @@ from ..door import Unavailable
 from ..waiting_line import Done, Ends, Line, Outcome, ReadyJobs, Refused, Waiter, has_become_ready
 from .tables.state import Tables
 
-#: Jobs offered to a waiter: uids by queue, in the order of its queues.
+#: Jobs offered to a waiter: uids by queue, in the order in which the waiter names the queues.
 Offer = Sequence[tuple[str, tuple[str, ...]]]
 
 

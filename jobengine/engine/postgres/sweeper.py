@@ -40,9 +40,9 @@ class Sweeper:
     _running: bool = field(default=False, init=False)
     #: The nearest deadline reported since the last sweep began, in seconds of the monotonic clock.
     _wanted: float | None = field(default=None, init=False)
-    #: When the last sweep began, by the same clock.
+    #: When the last sweep began, by the monotonic clock.
     _began: float = field(default=0, init=False)
-    #: When the sweeper's rest ends, by the same clock.
+    #: When the sweeper's rest ends, by the monotonic clock.
     _rests_until: float = field(default=0, init=False)
     _log: Logger = field(factory=Logger, init=False)
 

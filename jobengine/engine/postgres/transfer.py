@@ -29,7 +29,7 @@ from .database.pipeline import Row, Statement
 from .database.rows import NO_CLAIM_START, Known, Rows, check_place, moving_of
 from .sql import named
 
-#: A write has _JOBS jobs, or fewer if these have _BYTES bytes already.
+#: A write has at most _JOBS jobs, and has fewer if their bytes reach _BYTES earlier.
 _JOBS, _BYTES = 1_000, 4 << 20
 
 #: The settings of the transaction: it sees the database at one moment. It reads whole tables in their physical order,

@@ -40,7 +40,7 @@ Entry = tuple[int, str]
 class KeptGroup:
     """The failures of one fingerprint."""
 
-    #: Whether it has all failures of its fingerprint: not if such a group may have been dropped before.
+    #: Whether the group has all failures of its fingerprint: false if an earlier group of it may have been dropped.
     is_whole: bool
     entries: SortedList[Entry] = field(factory=SortedList, init=False)
 

@@ -83,7 +83,7 @@ class QueueTable(GroupQueries):
     _deadlines_changed: bool = field(default=False, init=False)
     #: About how many bytes the records of this queue would take in a fresh snapshot.
     live_bytes: int = field(init=False)
-    #: How many of these bytes the queue's name takes in each job's record, roughly.
+    #: About how many bytes the queue's name takes in each job's record.
     name_bytes: int = field(init=False)
     #: The arrival number of the next job to be added.
     next_arrival: int = field(default=0, init=False)
@@ -468,7 +468,7 @@ class QueueTable(GroupQueries):
             self._spread()
 
     def _spread(self) -> None:
-        """Keep many entries in small dicts; see spread_dict.py. There are no more unique keys than jobs."""
+        """Keep many jobs in small dicts, and many unique keys: never more keys than jobs exist. See spread_dict.py."""
         if (jobs := fitting(self.jobs)) is not self.jobs:
             self.jobs = self.failing.jobs = jobs
             self.flow.use(jobs)

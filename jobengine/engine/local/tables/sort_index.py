@@ -57,7 +57,7 @@ class SortIndex:
 
     def behind(self, after: Position | None, state: State | None, *, descending: bool) -> Iterator[Position]:
         """
-        The positions after `after`, or all, of one state or of all states.
+        The positions after `after` (None: all of them), of one state or (None) of all states.
 
         Any change makes the iterator invalid.
         """

@@ -123,7 +123,7 @@ def count_failures(connection: "Connection[Row]", queue_id: int, since: int) -> 
 def load_failures(
     connection: "Connection[Row]", rows: Rows, queue_id: int, table: LoadedTable, needs: Needs, elapsed: int
 ) -> set[tuple[int, str]]:
-    """Load the failures that a command needs into its table; returns the jobs that are needed with them."""
+    """Load the failures that a command needs into its table; returns the jobs to load with these failures."""
     if needs.alike:
         table.find_alike = partial(find_alike, connection, rows, queue_id)
     if needs.count_failures:

@@ -29,7 +29,7 @@ _FRONT: Final = (-(1 << 63), "-Infinity", -1, -1)
 _NEXT_TURN: Final = named("next_turn")
 _GROUPS_IN_TURN: Final = named("groups_in_turn")
 _TAGGED_JOBS_OF_GROUPS: Final = named("tagged_jobs_of_groups")
-#: One less than the most groups that are loaded at a time.
+#: At most this many groups, and one more, are loaded at a time.
 _MOST: Final = 1_000
 
 

@@ -238,7 +238,7 @@ class Writing:
         ]
 
     def _with_links(self, changes: Sequence[Change], columns: _Columns) -> _Columns:
-        """Add the columns for dependencies and batches. A job that is awaited or of a batch gets no deadline."""
+        """Add the columns for dependencies and batches. A job whose retention is put off gets no deadline."""
         assert self.linked is not None
         keys = [
             None if one.queue.queue.flow is None else key for one, key in zip(changes, self._keys(changes), strict=True)

@@ -32,7 +32,7 @@ from .rows import NO_CLAIM_START, RowRank, Rows, rank_of
 
 #: The spaces of the advisory locks on queues with flow, and on their claims: above all numbers of queues.
 _SPACE, _CLAIMS_SPACE = 0x4A45 << 46, 0x4A46 << 46
-#: The sum of GROUPED and a place's number is the number under which the tally counts that place's jobs of all groups.
+#: The tally counts the jobs of all groups in a place under the number of this place plus GROUPED.
 GROUPED: Final = 7
 #: The kind of record that holds the name of a group.
 _NAME: Final = "name"

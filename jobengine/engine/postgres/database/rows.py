@@ -30,7 +30,7 @@ V = TypeVar("V")
 MARKS_RECOUNTED: Final = -10
 #: The most jobs in each half of the cache.
 _KEPT: Final = 4_096
-#: The most record bytes of a cached job: 16 MiB in all, and as much again for the job values.
+#: The most record bytes of a cached job. So all records take at most 16 MiB, and the job values as much again.
 _LONG: Final = 2_048
 #: The most queues in a cache.
 MOST_QUEUES: Final = 20_000

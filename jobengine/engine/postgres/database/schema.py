@@ -92,7 +92,7 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "CREATE INDEX item_kind ON item (queue_id, kind)",
     ),
     (
-        # See group_rows.py. `grp` of a job: the key of its group while it counts there; existing jobs have no group.
+        # See group_rows.py. `grp` of a job: the key of its group while it is counted there; present jobs have no group.
         "ALTER TABLE job ADD COLUMN grp bytea",
         # The first column is an expression, so that only this index fits a search for the jobs of a group: without
         # statistics PostgreSQL would prefer job_order.
