@@ -216,7 +216,7 @@ def _is_place(word: str) -> bool:
 
 
 def _parsed(error: str) -> _Parsed:
-    """See _Parsed."""
+    """Read an error, in the form that its language gives it; see _Parsed."""
     if "\n" not in error:
         return str, error, ""
     if (found := _python(error)) is not None:

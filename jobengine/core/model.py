@@ -272,17 +272,17 @@ class Job(Value, frozen=True):
 
     @property
     def state(self) -> State:
-        """Where it is in its life."""
+        """Where the job is in its life."""
         return self.standing.state
 
     @property
     def size(self) -> int:
-        """The bytes of its content and result."""
+        """The number of bytes of the job's content and result."""
         return len(self.spec.content) + len(self.standing.notes.result or b"")
 
     @property
     def updated(self) -> int:
-        """When it last changed."""
+        """When the job last changed."""
         return self.standing.updated
 
     @property
@@ -293,23 +293,23 @@ class Job(Value, frozen=True):
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for other jobs, or for a batch."""
+        """Whether the job waits for other jobs, or for a batch."""
         return self.standing.state is QUEUED and self.standing.ended != ""
 
     @property
     def retrying(self) -> bool:
-        """Whether it is queued again after an attempt that failed or timed out."""
+        """Whether the job is queued again after an attempt that failed or timed out."""
         standing = self.standing
         return standing.state is QUEUED and standing.notes.retrying
 
     @property
     def cancelled(self) -> bool:
-        """Whether it failed because it was cancelled."""
+        """Whether the job failed because it was cancelled."""
         return self.standing.notes.cancelled
 
     @property
     def lease_expires(self) -> int | None:
-        """When it times out unless its holder updates it; None if never, or if nobody holds it."""
+        """When the job times out unless its holder updates it; None if never, or if nobody holds the job."""
         standing, seconds = self.standing, self.spec.timeout_seconds
         if standing.state is not INPROGRESS or not seconds:
             return None

@@ -222,7 +222,7 @@ def scheduled_uid(queue: Queue, name: str, time: int) -> str:
 
 
 def meta_of(name: str, meta: str | None, time: str) -> str:
-    """The `meta` of a job that a schedule adds: its own, with the schedule's name and the time."""
+    """The `meta` of a job that a schedule adds: the given `meta`, with the schedule's name and the time."""
     schedule = _encode({"schedule": {"name": name, "time": time}}).decode()
     rest = "" if meta is None else meta.strip()[1:].lstrip()
     return schedule if rest in ("", "}") else f"{schedule[:-1]},{rest}"

@@ -77,7 +77,7 @@ class GroupReport(Value, frozen=True, kw_only=True):
 
     @property
     def held(self) -> int:
-        """Queued jobs that limits, rates, holds or the order of groups hold back."""
+        """How many queued jobs limits, rates, holds or the order of groups hold back."""
         return self.state.queued - self.ready - self.state.delayed
 
     def at_wall_clock(self, ahead: int) -> "GroupReport":

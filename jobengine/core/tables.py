@@ -84,7 +84,7 @@ class Table(Protocol):
         """The arrival number of the next job to be added."""
 
     def wall(self, now: int) -> int:
-        """The wall clock at an elapsed time."""
+        """The time of the wall clock at an elapsed time."""
 
     def job(self, uid: str) -> Job | None:
         """The job with this uid, or None."""
@@ -226,7 +226,7 @@ class TableSet(Protocol):
         """The tables by the names of their queues."""
 
     def wall(self, now: int) -> int:
-        """The wall clock at an elapsed time."""
+        """The time of the wall clock at an elapsed time."""
 
     def due(self, now: int) -> Iterator[tuple[str, Due]]:
         """The things whose deadline has come, with their queue's name. Not valid after a change."""

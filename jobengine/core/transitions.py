@@ -113,7 +113,7 @@ def update(
     with_notes = job if spec is job.spec and standing is job.standing else Job(spec, standing)
     updated = Job(spec, _moved(with_notes, changes, now, by_holder=lease is not None))
     if queue.dead_letter is not None and (changes.state is State.FAILED or job.standing.state is not State.FAILED):
-        # Other changes of a job that has failed before leave it where it is.
+        # A job that had failed before stays in its queue, unless this update makes it fail again.
         updated = Job(spec, to_dead_letters(queue, updated))
     if spec is not job.spec:
         return JobAdded(queue.name, updated), updated

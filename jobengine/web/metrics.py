@@ -316,7 +316,7 @@ def _add_spread(family: Family, times: Spread, queue: str) -> None:
 
 #: The bounds of the histograms of queues, as text.
 _QUEUE_BOUNDS: Final = (*(f"{bound / 1000:g}" for bound in EXPORTED), "+Inf")
-#: The metric of a limit, which only queues with one have.
+#: The metric of a limit, which only queues with a limit have.
 _OF_LIMITS: Final = (("jobengine_queue_max_jobs", "gauge", "The most jobs that the queue may hold, in any state."),)
 #: The metrics of schedules, which only queues with schedules have.
 _OF_SCHEDULES: Final = (
@@ -325,7 +325,7 @@ _OF_SCHEDULES: Final = (
     ("jobengine_schedule_late_seconds", "gauge", "How late the most overdue schedule is; 0 if none is late."),
     ("jobengine_schedules_paused_by_failures", "gauge", "Schedules that are paused because their jobs failed."),
 )
-#: The metrics of dead-letter queues, which only queues with one have.
+#: The metrics about dead letters, which only queues with a dead-letter queue have.
 _OF_DEAD_LETTERS: Final = (
     ("jobengine_jobs_dead_lettered_total", "counter", "Jobs that were moved into the queue's dead-letter queue."),
     ("jobengine_dead_letter_missing", "gauge", "1 if the queue's dead-letter queue was found missing, else 0."),

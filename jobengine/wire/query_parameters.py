@@ -17,7 +17,7 @@ def _names(text: str) -> frozenset[bytes]:
 class Call:
     """The query parameters of one call."""
 
-    #: Their names, as bytes. Pass them as one text, separated by spaces.
+    #: The names of the parameters, as bytes; pass them as one text, separated by spaces.
     parameters: frozenset[bytes] = field(converter=_names)
     #: Whether the API's first version had this call; then older clients may send unknown parameters.
     v1: bool = False

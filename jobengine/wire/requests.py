@@ -78,17 +78,17 @@ class Wire:
     pass_unknown: bool = False
 
     def checked(self, body: bytes, pause: Pause) -> Coroutine[Any, Any, bytes]:
-        """The body of a call without a list of jobs. A long body is checked in steps, with a `pause` between them."""
+        """Return the body of a call without a list of jobs; a long body is checked in steps, with a `pause` between."""
         return checked(body, self.max_depth, pause)
 
     def create_queue(self, body: bytes, admin: bool) -> c.CreateQueue:
-        """The body of PUT /api/v1/queue."""
+        """The command in the body of PUT /api/v1/queue."""
         sent, _ = self._decode(body, _new_queue, v1=True)
         key = _header_safe(sent.access_key)
         return c.CreateQueue(queue=sent.name, access_key=key, admin=admin, max_queues=self.max_queues)
 
     def change_queue(self, body: bytes, access: Access) -> c.ChangeQueue:
-        """The body of POST /api/v1/queue."""
+        """The command in the body of POST /api/v1/queue."""
         sent, _ = self._decode(body, _change_queue)
         if sent.old_key_seconds is not None and sent.new_access_key is None:
             raise BadInput("Send new_access_key with old_key_seconds, the time for which the old key stays valid.")
@@ -115,7 +115,7 @@ class Wire:
         )
 
     def change_group(self, body: bytes, access: Access) -> c.ChangeGroup:
-        """The body of PUT /api/v1/group."""
+        """The command in the body of PUT /api/v1/group."""
         sent, _ = self._decode(body, _group)
         if sent == bodies.Group(queue_name=sent.queue_name, group=sent.group):
             raise BadInput("The request changes nothing: send in_progress, rate, weight, paused or held_until.")
@@ -131,7 +131,7 @@ class Wire:
         )
 
     def add_key(self, body: bytes, access: Access) -> c.AddKey:
-        """The body of PUT /api/v1/queue/key."""
+        """The command in the body of PUT /api/v1/queue/key."""
         sent, _ = self._decode(body, _add_key)
         try:
             role = Role(sent.role)
@@ -149,7 +149,7 @@ class Wire:
     def add_job(
         self, body: bytes, access: Access, idempotency_key: str | None = None, trace: str | None = None
     ) -> c.AddJobs:
-        """The body of PUT /api/v1/job. A job without a `traceparent` gets `trace`, the trace of the request."""
+        """The command in the body of PUT /api/v1/job; a job without `traceparent` gets `trace`, the request's trace."""
         sent, _ = self._decode(body, _add_job, v1=True)
         try:
             job = new_job(sent.job, sent.queue_name, self.max_job_bytes)
@@ -164,7 +164,7 @@ class Wire:
         return self._adding(sent.queue_name, access, (job,), many=False)
 
     async def add_jobs(self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES) -> c.AddJobs:
-        """The body of PUT /api/v1/jobs, with at most `most_values` values. A long body is read in pieces."""
+        """The command in the body of PUT /api/v1/jobs, with at most `most_values` values, read in pieces."""
         bounds = self._bounds(most_values)
         first, *others = await read_in_pieces(lambda piece: self._add_some(piece, access), body, bounds, pause)
         return replace(first, jobs=tuple(chain(first.jobs, *(piece.jobs for piece in others)))) if others else first
@@ -175,7 +175,7 @@ class Wire:
         return self._adding(sent.queue_name, access, tuple(jobs), many=True)
 
     def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob | c.WaitFor, bool]:
-        """The body of POST /api/v1/job, and whether the body has the form of the API's first version."""
+        """The command in the body of POST /api/v1/job, and whether the body has the form of the API's first version."""
         sent, fields = self._decode(body, _update_job, v1=True)
         if sent.wait_for is not None:
             return self._waiting(sent, sent.wait_for, access), False
@@ -201,7 +201,7 @@ class Wire:
     async def update_jobs(
         self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES
     ) -> c.UpdateJobs | c.UpdateMatching | c.MoveMatching:
-        """The body of POST /api/v1/jobs, with at most `most_values` values. A long body is read in pieces."""
+        """The command in the body of POST /api/v1/jobs, with at most `most_values` values, read in pieces."""
         bounds = self._bounds(most_values)
         pieces = await read_in_pieces(lambda piece: self._update_some(piece, access), body, bounds, pause)
         updates = [piece for piece in pieces if isinstance(piece, c.UpdateJobs)]
@@ -237,7 +237,7 @@ class Wire:
         return c.UpdateJobs(queue=sent.queue_name, **access, updates=tuple(read))
 
     def claim(self, body: bytes, access: Access) -> tuple[c.Claims, bool]:
-        """The body of POST /api/v1/job/next, and whether it requests the results of the jobs' dependencies."""
+        """The command in the body of POST /api/v1/job/next, and whether it requests the results of dependencies."""
         sent, _ = self._decode(body, _claim)
         claims = c.Claims(
             queues=tuple(dict.fromkeys(sent.queue_names)),
@@ -257,7 +257,7 @@ class Wire:
         return tuple(c.QueueUpdate(item.queue_name, update) for item, update in zip(sent, updates, strict=True))
 
     def set_schedule(self, body: bytes, access: Access) -> c.SetSchedule:
-        """The body of PUT /api/v1/schedule."""
+        """The command in the body of PUT /api/v1/schedule."""
         sent, _ = self._decode(body, _set_schedule)
         settings = settings_of(sent)
         return c.SetSchedule(
@@ -271,7 +271,7 @@ class Wire:
         )
 
     def change_schedule(self, body: bytes, access: Access) -> c.ChangeSchedule:
-        """The body of POST /api/v1/schedule."""
+        """The command in the body of POST /api/v1/schedule."""
         sent, _ = self._decode(body, _change_schedule)
         changes = changed_settings(sent)
         if not changes and sent.paused is None:
@@ -281,7 +281,7 @@ class Wire:
         )
 
     def run_schedule(self, body: bytes, access: Access) -> c.RunSchedule | c.Backfill:
-        """The body of POST /api/v1/schedule/run: one run now, or a backfill."""
+        """The command in the body of POST /api/v1/schedule/run: one run now, or a backfill."""
         sent, _ = self._decode(body, _run_schedule)
         of = {"queue": sent.queue_name, **access, "name": sent.name, "edge": self._edge}
         if sent.from_ is None and sent.until is None:
@@ -296,13 +296,13 @@ class Wire:
         return c.Backfill(**of, first=first, last=last, dry_run=bool(sent.dry_run))
 
     def set_batch(self, body: bytes, access: Access) -> c.SetBatch:
-        """The body of PUT /api/v1/batch."""
+        """The command in the body of PUT /api/v1/batch."""
         sent, _ = self._decode(body, _set_batch)
         then, defaults = then_of(sent, self.max_job_bytes), self.defaults
         return c.SetBatch(queue=sent.queue_name, **access, name=sent.name, then=then, defaults=defaults)
 
     def change_batch(self, body: bytes, access: Access) -> tuple[c.CloseBatch | c.ReadBatch, c.UpdateMatching | None]:
-        """The body of POST /api/v1/batch: the command for the batch, and the command for its jobs, or None."""
+        """The commands in the body of POST /api/v1/batch: one for the batch, and one for the batch's jobs or None."""
         sent, _ = self._decode(body, _change_batch)
         return changed_batch(sent, access)
 
@@ -390,7 +390,7 @@ def own_fingerprint(sent: str) -> str:
     Check a fingerprint from a worker; equal fingerprints are returned as one object. Raises BadInput.
 
     Cached, since a queue has few different fingerprints. A pattern in the type of the body would check the fingerprint
-    of each update, which takes 2 % of its time.
+    of each update, which takes 2 % of the update's time.
     """
     if not _FINGERPRINT.match(sent):
         raise BadInput("fingerprint must have 1 to 64 characters: letters, digits, dots, underscores, colons, hyphens.")

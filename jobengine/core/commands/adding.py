@@ -410,7 +410,7 @@ class Adding:
         return self._keys
 
     def _replace(self, request: NewJob, unique_key: str, rule: UniqueRule, job: Job) -> Added:
-        """Replace what a queued job does, and when."""
+        """Replace what a queued job does, and when it can be claimed."""
         spec = in_line(self.table.queue, spec_for(job.spec, request, rule))
         job = replaced(job, spec, *self._times(request, job.spec.created), self.now)
         index = self._keys_of_request.replace(unique_key, job)

@@ -184,7 +184,7 @@ class Swept(Value, frozen=True):
 
 
 class _Sweep(QueueCommand[Swept], frozen=True, kw_only=True):
-    """One slice of a change of all matching jobs."""
+    """One slice of a change to all matching jobs."""
 
     roles = OWNERS
     reads = False
