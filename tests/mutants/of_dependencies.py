@@ -31,7 +31,7 @@ OF_DEPENDENCIES: Final = (
         "dependency-looked-up",
         "that a job which begins to wait counts jobs that have ended before",
         _INDEX,
-        "            # What it waits for may have ended already.\n            self._to_check[its] = None\n",
+        "            # The awaited jobs and batches may have ended already.\n            self._to_check[its] = None\n",
         "            pass\n",
         (_JUDGE,),
     ),

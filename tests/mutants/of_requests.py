@@ -148,7 +148,7 @@ OF_REQUESTS: Final = (
         "json-values",
         "that a text has no more values than the limit",
         _STRICT_JSON,
-        '    if 1 + outside.count(b",") + brackets > max_values:\n',
+        '    if len(outside) >= max_values and 1 + outside.count(b",") + brackets > max_values:\n',
         "    if max_values < 0:\n",
         ("tests/wire/test_strict_json.py::test_values_are_counted_before_they_are_decoded",),
     ),
