@@ -17,6 +17,7 @@ from .parameters import QUEUE, UID, Seconds, all_filters, list_options
 from .selection import chosen
 from .session import current
 from .terminal_text import duration
+from .troubles import dead_letter_note
 
 
 @command(
@@ -63,6 +64,8 @@ def errors(queue_name: str, limit: int, every: bool) -> None:
         output.json({"dropped": dropped})
     elif dropped:
         output.note(f"Jobs of kinds beyond the 1,000 most frequent, which are not listed: {dropped:,}.")
+    if not output.as_json and (note := dead_letter_note(queue.stats())):
+        output.note(note)
 
 
 @command("show", "jobengine show mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")

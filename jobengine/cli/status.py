@@ -12,7 +12,7 @@ from .exit_codes import Exit, what_is_wrong
 from .session import Session, current
 from .suggestions import complete_queues
 from .terminal_text import counted, plain
-from .troubles import troubles
+from .troubles import dead_letter_note, troubles
 
 #: Seconds for which a call is retried: almost 0, so that the status appears at once.
 _RETRY_FOR: Final = 0.001
@@ -38,6 +38,9 @@ def status(queue_names: tuple[str, ...]) -> None:
     _print(session, server, queues)
     if server["status"] != "ready":
         raise click.exceptions.Exit(Exit.REFUSED)
+    if queue_names and not session.json:
+        for note in filter(None, map(dead_letter_note, queues or ())):
+            session.output.note(note)
 
 
 def _server(session: Session) -> dict[str, Any]:

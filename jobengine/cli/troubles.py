@@ -1,5 +1,6 @@
 """The troubles of a queue, from its stats."""
 
+import shlex
 from typing import Final
 
 from jobengine.client import QueueStats
@@ -18,6 +19,14 @@ def lacks_workers(queue: QueueStats) -> bool:
     waited = queue.oldest_ready if queue.ready else None
     idle = queue.raw.get("workers_waiting") == 0 and not queue.counts.inprogress and not queue.paused
     return idle and waited is not None and waited.total_seconds() >= _PATIENCE
+
+
+def dead_letter_note(queue: QueueStats) -> str:
+    """Where jobs of the queue are once they have failed; empty if they stay in it."""
+    if queue.dead_letter is None or queue.dead_letter.missing:
+        return ""
+    name = queue.dead_letter.queue_name
+    return f"Failed jobs of {queue.name} move to {name}: `jobengine errors {shlex.quote(name)}` lists them."
 
 
 def troubles(queue: QueueStats) -> list[str]:

@@ -85,6 +85,17 @@ def test_the_command_errors_reports_an_empty_or_cut_list(shell: Shell) -> None:
     assert len(shell("errors", "mail", "--all").stdout.splitlines()) == 3
 
 
+def test_errors_and_status_name_the_dead_letter_queue(shell: Shell) -> None:
+    setting = {"queue_name": "mail dead", "keep_minutes": 60}
+    shell.mail.answers["stats"] = fakes.stats_of(dead_letter=setting)
+    note = "Failed jobs of mail move to mail dead: `jobengine errors 'mail dead'` lists them.\n"
+    for command in ("errors", "status"):
+        assert shell(command, "mail").stderr.endswith(note)
+        assert note not in shell(command, "mail", "--json").stderr
+    shell.mail.answers["stats"] = fakes.stats_of(dead_letter={**setting, "missing": True})
+    assert shell("status", "mail").stderr == ""
+
+
 def test_the_option_fingerprint_selects_the_jobs_that_a_command_changes(shell: Shell) -> None:
     shell("retry", "mail", "--fingerprint", "kind-0", "--yes")
     assert shell.mail.asked == [("retry", {"fingerprint": "kind-0"})]
