@@ -9,7 +9,7 @@ from .stats import QueueCounts
 
 
 class Place(IntEnum):
-    """A state, or a part of a state. The numbers are stored, so they never change; marks and groups use others."""
+    """A state, or part of a state. Numbers are stored, so they never change; marks and groups have other numbers."""
 
     state: State
 

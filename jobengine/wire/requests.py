@@ -164,7 +164,7 @@ class Wire:
         return self._adding(sent.queue_name, access, (job,), many=False)
 
     async def add_jobs(self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES) -> c.AddJobs:
-        """The command in the body of PUT /api/v1/jobs, with at most `most_values` values, read in pieces."""
+        """The command in a body of PUT /api/v1/jobs (at most `most_values` values); a long one is read in pieces."""
         bounds = self._bounds(most_values)
         first, *others = await read_in_pieces(lambda piece: self._add_some(piece, access), body, bounds, pause)
         return replace(first, jobs=tuple(chain(first.jobs, *(piece.jobs for piece in others)))) if others else first
@@ -201,7 +201,7 @@ class Wire:
     async def update_jobs(
         self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES
     ) -> c.UpdateJobs | c.UpdateMatching | c.MoveMatching:
-        """The command in the body of POST /api/v1/jobs, with at most `most_values` values, read in pieces."""
+        """The command in a body of POST /api/v1/jobs (at most `most_values` values); a long one is read in pieces."""
         bounds = self._bounds(most_values)
         pieces = await read_in_pieces(lambda piece: self._update_some(piece, access), body, bounds, pause)
         updates = [piece for piece in pieces if isinstance(piece, c.UpdateJobs)]

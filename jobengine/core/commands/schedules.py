@@ -325,7 +325,7 @@ def _report(table: Table, name: str, schedule: Schedule, wall: int) -> ScheduleR
 def _changed(
     old: Schedule, settings: Settings, paused: bool | None, wall: int, edge: Edge, *, keeps_next: bool
 ) -> Schedule:
-    """The schedule with other settings; with `keeps_next` its next time changes only with its timing or a pause."""
+    """The schedule with other settings. With `keeps_next`, only a new timing or a pause changes its next time."""
     is_paused = old.paused if paused is None else paused
     changes: dict[str, Any] = {"settings": settings, "paused": is_paused}
     has_new_times = not keeps_next or settings.timing != old.settings.timing
