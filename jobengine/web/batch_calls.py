@@ -12,9 +12,9 @@ from ..engine.links import read_graph
 from ..http.request import JobRequest
 from ..wire.batches import batch_value
 from ..wire.cursors import failures_cursor, name_cursor
-from ..wire.failures import failure_value
 from ..wire.links import graph_json
 from ..wire.request_head import batch_of, number, one
+from ..wire.responses import failure_value
 from ..wire.shown_job import to_json
 from .replies import answer_page
 from .schedule_calls import ScheduleCalls

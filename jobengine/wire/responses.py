@@ -11,7 +11,7 @@ from msgspec.structs import asdict as asdict_of
 
 from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Added, Claimed, Explanation
-from ..core.failures import Alike, fingerprint_of
+from ..core.failures import Alike, FailureGroup, fingerprint_of
 from ..core.groups import Hold
 from ..core.history import COUNTED, QueueHistory
 from ..core.links import AwaitedResults, Link
@@ -373,3 +373,16 @@ def _times(times: Times) -> dict[str, float | None]:
 
 def _in_seconds(milliseconds: int | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
+
+
+def failure_value(group: FailureGroup) -> dict[str, Any]:
+    """A group of failures, as the API shows it."""
+    return {
+        "fingerprint": group.fingerprint,
+        "error": group.error,
+        "count": group.count,
+        "first": group.first // 1000,
+        "last": group.last // 1000,
+        "uids": group.uids,
+        "minutes": group.minutes,
+    }

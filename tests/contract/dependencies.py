@@ -32,6 +32,16 @@ def wait_for(ask: Asker, job: Job, *children: c.NewJob) -> Job:
     return ask.ask(c.WaitFor, uid=job.spec.uid, lease=job.standing.lease, jobs=children, defaults=Defaults())
 
 
+def carried_out(world: World, step: Any) -> Any:
+    """The answer to a step of a random graph."""
+    if step is None:
+        return world.reopen()
+    if isinstance(step, int):
+        return world.advance(step)
+    question = world.engine.claim(step) if isinstance(step, c.Claims) else world.engine.ask(step)
+    return Asker(world).get(question)
+
+
 class DependencyContract(Contract):
     """Jobs run once those that they depend on are complete."""
 
@@ -160,16 +170,7 @@ class DependencyContract(Contract):
 
     @pytest.mark.parametrize("seed", range(4))
     def test_random_dependency_graphs_behave_as_in_a_simple_model(self, world: World, seed: int) -> None:
-        ask = Asker(world)
-
-        def carry_out(step: Any) -> Any:
-            if step is None:
-                return world.reopen()
-            if isinstance(step, int):
-                return world.advance(step)
-            return ask.get(world.engine.claim(step) if isinstance(step, c.Claims) else world.engine.ask(step))
-
-        run(Graphs(Random(1_000 + seed)).life(40), carry_out)
+        run(Graphs(Random(1_000 + seed)).life(40), lambda step: carried_out(world, step))
 
 
 class BatchContract(Contract):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from jobengine.core import access
 from jobengine.core import commands as c
 from jobengine.core.access import authorise
-from jobengine.core.errors import AccessDenied, JobNotFound, KeyNotFound, KeyTaken, NotAllowed, TooManyKeys
+from jobengine.core.errors import AccessDenied, JobNotFound, KeyNotFound, KeyTaken, NotAllowed, QueueExists, TooManyKeys
 from jobengine.core.facts import QueueChanged
 from jobengine.core.model import AccessKey, Queue, Role
 from tests.core.test_rules import every_command
@@ -239,3 +239,17 @@ def test_a_go_version_key_is_compared_in_constant_time(world: World, monkeypatch
         with suppress(AccessDenied):
             authorise(queue, c.CheckKey(queue="q", access_key=shown), 0)
         assert compared == [(access.digest_of_sha512(sha512(shown).hexdigest(), queue.salt), queue.digest)]
+
+
+@pytest.mark.parametrize("key", [KEY, b"another"])
+def test_an_existing_queue_name_is_refused_with_any_key(world: World, key: bytes) -> None:
+    with pytest.raises(QueueExists):
+        world.create(key=key)
+
+
+def test_a_key_is_stored_as_a_digest_salted_for_its_queue(world: World) -> None:
+    world.create("other")
+    one, other = (world.tables.queues[name].queue for name in ("q", "other"))
+    assert one.digest != other.digest
+    assert one.salt != other.salt
+    assert one.digest not in repr(one)

@@ -147,23 +147,6 @@ def held(desk: Desk) -> Any:
     return one.job
 
 
-def test_finish_and_claim_are_one_commit(desk: Desk) -> None:
-    first, second = add(desk), add(desk)
-    job = held(desk)
-    desk.files.calls.clear()
-    claim = claiming(desk, updates=(finish(desk, first, job.standing.lease),))
-    assert [one.state for one in claim.answer.results] == [State.COMPLETE]
-    assert given(claim) == [second]
-    assert desk.files.calls == ["write", "sync"]
-
-
-def test_a_job_that_an_update_makes_ready_can_be_claimed_in_the_same_request(desk: Desk) -> None:
-    uid = add(desk)
-    job = held(desk)
-    claim = claiming(desk, updates=(finish(desk, uid, job.standing.lease, state=State.QUEUED),))
-    assert given(claim) == [uid]
-
-
 def test_a_finish_and_claim_whose_client_leaves_finishes_its_job_and_releases_the_claimed_job(desk: Desk) -> None:
     first, second = add(desk), add(desk)
     job = held(desk)

@@ -14,8 +14,6 @@ import pytest
 
 from jobengine.client import (
     AsyncJobEngine,
-    Conflict,
-    GroupNotFound,
     JobEngine,
     JobNotFound,
     LeaseLost,
@@ -118,34 +116,6 @@ def test_wait_returns_when_a_job_is_finished(queue: Queue) -> None:
     assert not queue.add_and_wait({}, timeout=0.1).finished
     # Longer than the body of a bulk may be.
     assert queue.add_and_wait({"text": "x" * 950_000}, timeout=0.1).state == "queued"
-
-
-def test_a_finished_job_frees_its_slot_and_a_release_may_hold_the_group(queue: Queue) -> None:
-    queue.configure(group_limits={"in_progress": 1})
-    first, second = (queue.add({"number": number}, group="customer-7") for number in range(2))
-    other = queue.add({}, group="customer-8")
-    running, beside = queue.claim(count=10)
-    assert (running.uid, running.group, beside.uid) == (first.uid, "customer-7", other.uid)
-    held = queue.explain(second.uid)
-    assert (held.held_by, [one.uid for one in held.holders]) == ("group_limit", [first.uid])
-    with pytest.raises(Conflict):
-        queue.update(first.uid, group="customer-9")
-    assert queue.update(second.uid, group="customer-9").group == "customer-9"
-    assert queue.update(second.uid, group="customer-7").group == "customer-7"
-
-    running.release(hold=600)
-    group = queue.group("customer-7")
-    assert (group.ready, group.held, group.in_progress) == (0, 2, 0)
-    assert group.held_until is not None
-    assert (queue.explain(second.uid).held_by, queue.stats().held, queue.claim(count=10)) == ("hold", 2, [])
-    assert [one.name for one in queue.groups()] == ["customer-7", "customer-8"]
-
-    assert queue.set_group("customer-7", held_until=None, in_progress=2, weight=3).held_until is None
-    assert [job.uid for job in queue.claim(count=10)] == [first.uid, second.uid]
-    queue.reset_group("customer-7")
-    assert queue.group("customer-7").own.raw == {}
-    with pytest.raises(GroupNotFound):
-        queue.group("nobody")
 
 
 def test_closing_a_client_ends_the_claim_of_another_thread(url: str, engine: JobEngine) -> None:

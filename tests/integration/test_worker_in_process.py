@@ -156,19 +156,6 @@ def test_a_job_waits_for_jobs_that_its_handler_adds_and_gets_their_results(
     assert (job.state, job.result, job.attempts, len(job.depends_on)) == ("complete", [4, 9], 1, 2)
 
 
-def test_if_the_server_refuses_the_children_of_a_job_only_their_parent_fails(jobengine_server: Server) -> None:
-    queue = jobengine_server.queue("q")
-
-    def handler(content: Any, job: RunningJob) -> Any:
-        return job.wait_for([NewJob({}, batch="none")]) if content else None
-
-    queue.add_many([{"a": 1}, {}, {}])
-    assert _work("q", handler) >= 3
-    (failed,) = queue.jobs(state="failed")
-    assert "The queue has no batch 'none'" in (failed.error or "")
-    assert queue.stats().counts.complete == 2
-
-
 def test_a_batch_with_a_chain_and_a_diamond_runs_in_the_order_of_the_dependencies(jobengine_server: Server) -> None:
     queue, done = jobengine_server.queue("q"), list[str]()
 

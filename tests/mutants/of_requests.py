@@ -94,7 +94,7 @@ OF_REQUESTS: Final = (
         _ACCESS,
         "key=salt.encode(), digest_size=32",
         "digest_size=32",
-        ("tests/core/test_queues.py::test_a_key_is_stored_as_a_digest_salted_for_its_queue",),
+        ("tests/core/test_access.py::test_a_key_is_stored_as_a_digest_salted_for_its_queue",),
     ),
     Mutant(
         "role-check",

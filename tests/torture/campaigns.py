@@ -40,11 +40,10 @@ class OnFile:
     name: str
     campaign: MakeCampaign
     kills: int
-    make_daemon: Callable[..., Daemon] = Daemon
 
     def run(self, seed: int, folder: Path, tally: Tally) -> None:
         settings = {"API_PORT": str(free_port()), "LOG_REQUESTS": "errors"}
-        daemon = self.make_daemon(folder / "home", settings)
+        daemon = Daemon(folder / "home", settings)
 
         def kill() -> None:
             daemon.kill()

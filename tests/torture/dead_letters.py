@@ -7,12 +7,11 @@ exactly one of the two, and no failed job may be left behind. Before each kill t
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import define, field
 
-from tests.integration.daemons import Daemon, Reply, until
+from tests.integration.daemons import Reply, until
 
 from .ageing import QUEUE as AGED
 from .ageing import SECONDS, Line
@@ -134,9 +133,9 @@ class _Campaign(Crowd):
         require(not lost, f"jobs are in neither queue: {lost[:3]}")
 
 
-def dead_letters(kills: int = 10, make_daemon: Callable[..., Daemon] = Daemon) -> OnFile:
+def dead_letters(kills: int = 10) -> OnFile:
     """The trial on a file."""
-    return OnFile("dead letters", _Campaign, kills, make_daemon)
+    return OnFile("dead letters", _Campaign, kills)
 
 
 def postgres_dead_letters(kills: int = 10) -> OnPostgres:

@@ -8,14 +8,14 @@ is free again, and no job is held that could run.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import count
 from math import inf
 from typing import Any, Final
 
 from attrs import define, field
 
-from tests.integration.daemons import Daemon, until
+from tests.integration.daemons import until
 
 from .campaigns import OnFile, OnPostgres
 from .crew import Caller, require
@@ -248,9 +248,9 @@ class _Campaign(Crowd):
         require(all(one["status"] == 200 for one in results), f"jobs were not finished: {results[:3]}")
 
 
-def slots(kills: int = 10, make_daemon: Callable[..., Daemon] = Daemon) -> OnFile:
+def slots(kills: int = 10) -> OnFile:
     """The trial on a file."""
-    return OnFile("limits", _Campaign, kills, make_daemon)
+    return OnFile("limits", _Campaign, kills)
 
 
 def postgres_slots(kills: int = 10) -> OnPostgres:

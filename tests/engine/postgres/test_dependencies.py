@@ -16,6 +16,7 @@ from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.recount import Recount, recount
 from jobengine.engine.postgres.transfer import contents, filling
 from tests.contract.asking import KEY, MINUTE, Asker
+from tests.contract.dependencies import A, B, C, D, carried_out, set_batch, waits_for
 from tests.doubles import SECRET
 from tests.engine.postgres.links import wrong_links
 from tests.engine.postgres.server import WHO, Server, statements_sent
@@ -24,25 +25,6 @@ from tests.graphs import QUEUES, Graphs, run, uid_of
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
-
-A, B, C, D = (uid_of(at) for at in range(1, 5))
-
-
-def waits_for(ask: Asker, *uids: str, uid: str = C, **more: Any) -> None:
-    ask.add(uid=uid, depends_on=tuple(("q", one) for one in uids), **more)
-
-
-def set_batch(ask: Asker, name: str = "b", uid: str = D) -> None:
-    ask.ask(c.SetBatch, name=name, then=c.NewJob(content=b"{}", uid=uid), defaults=Defaults())
-
-
-def carried_out(world: PostgresWorld, step: Any) -> Any:
-    ask = Asker(world)
-    if step is None:
-        return world.reopen()
-    if isinstance(step, int):
-        return world.advance(step)
-    return ask.get(world.engine.claim(step) if isinstance(step, c.Claims) else world.engine.ask(step))
 
 
 @pytest.mark.parametrize("seed", range(2))
