@@ -13,8 +13,6 @@ from zoneinfo import ZoneInfo
 
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _MINUTE = timedelta(minutes=1)
-#: Minute, hour, day of month, month and day of week (Sunday is 0), as clocks show them.
-Shown = tuple[int, int, int, int, int]
 
 
 @cache

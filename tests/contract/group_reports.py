@@ -184,14 +184,6 @@ class ReportsContract(Contract):
         assert [uid_of(job) for job in explained.hold.holders] == [uid_of(first)]
         assert ask.ask(c.ExplainJob, uid=uid_of(second)).hold is not None
 
-    def test_explain_names_a_full_queue(self, ask: Asker) -> None:
-        ask.reconfigure(limits=ONE)
-        add_all(ask, "..")
-        held = ask.hold()
-        hold = ask.ask(c.ExplainJob, uid=uid_of(ask.jobs(state=State.QUEUED)[0])).hold
-        assert hold is not None
-        assert (hold.by, [uid_of(job) for job in hold.holders]) == (HeldBy.QUEUE_LIMIT, [uid_of(held)])
-
     @pytest.mark.parametrize("name", ["limits", "group_limits"])
     def test_explain_names_an_exhausted_rate_and_the_time_of_the_next_claim(
         self, world: World, ask: Asker, name: str

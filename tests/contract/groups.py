@@ -29,10 +29,6 @@ ENDS: dict[str, tuple[Callable[[World, Asker, Job], object], bool]] = {
 }
 
 
-def groups_of(jobs: list[Job]) -> list[str | None]:
-    return [job.spec.rare.group for job in jobs]
-
-
 class LimitsContract(Contract):
     """Limits of jobs in progress."""
 

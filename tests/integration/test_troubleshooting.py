@@ -75,10 +75,6 @@ def _skipped(shell: Shell) -> str:
     return ""
 
 
-def _nothing(shell: Shell) -> str:
-    return ""
-
-
 #: By section: causes the symptom, and returns the uid of the job in question.
 SYMPTOMS: dict[str, Callable[[Shell], str]] = {
     "Nothing is done, and the queue grows": _queued,
