@@ -434,10 +434,11 @@ class LimitedChannel(HTTPChannel):
 
     def refuse_body(self) -> None:
         """Refuse a body that is too long, and discard the rest of it."""
-        detail = f"The body is longer than {self.body_limit} bytes."
+        advice = "send less at once, or keep the data elsewhere"
         if self._target.partition(b"?")[0] == _BULK_PATH and self.body_limit == self.limits.body_bytes:
             most = self.limits.bulk_body_bytes
-            detail = f"{detail[:-1]}; name its queue in the query as well (?queue_name=) to send up to {most}."
+            advice = f"name its queue in the query as well (?queue_name=) to send up to {most}"
+        detail = f"The body is longer than {self.body_limit} bytes; {advice}."
         self.refuse(Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail))
 
     def refuse(self, problem: Problem) -> None:

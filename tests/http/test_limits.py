@@ -1,5 +1,6 @@
 """The limits of requests, each applied while the bytes arrive."""
 
+import json
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +35,9 @@ def _held(connection: Connection) -> int:
 def test_a_body_with_a_content_length_over_the_limit_is_refused_unread(server: MemoryServer, length: str) -> None:
     head = request("PUT", "/api/v1/job", JSON, KEY, f"Content-Length: {length}", "Expect: 100-continue")
     connection = Connection(server).send(head)
-    assert connection.refusal("PUT", "/api/v1/job").status == 413
+    refusal = connection.refusal("PUT", "/api/v1/job")
+    advice = "The body is longer than 1048576 bytes; send less at once, or keep the data elsewhere."
+    assert (refusal.status, json.loads(refusal.body)["detail"]) == (413, advice)
     assert b"100 Continue" not in connection.sent
 
 
