@@ -81,6 +81,21 @@ class Figure:
     labels: Mapping[str, str] = Factory(dict)
 
 
+def counter(name: str, sentence: str, value: float, **labels: str) -> Figure:
+    """A total since the start of the process."""
+    return Figure(name=name, help=sentence, kind=FigureKind.COUNTER, value=value, labels=labels)
+
+
+def gauge(name: str, sentence: str, value: float, **labels: str) -> Figure:
+    """A present value."""
+    return Figure(name=name, help=sentence, kind=FigureKind.GAUGE, value=value, labels=labels)
+
+
+def summary(name: str, sentence: str, value: float, count: int) -> Figure:
+    """The total of `count` values."""
+    return Figure(name=name, help=sentence, kind=FigureKind.SUMMARY, value=value, count=count)
+
+
 class Engine(Protocol):
     """
     The protocol of an engine.

@@ -8,7 +8,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent
 
-from jobengine.engine.door import Busy, Figure, FigureKind, Full, OutcomeUnknown, Readiness, Starting
+from jobengine.engine.door import Busy, Figure, Full, OutcomeUnknown, Readiness, Starting, gauge
 from jobengine.http.access_log import Line
 from jobengine.http.request import JobRequest
 from tests.doubles import MemoryServer
@@ -53,7 +53,7 @@ class _Away(_Refusing):
     """An engine that can't reach its database, and reports this at once."""
 
     async def figures(self) -> list[Figure]:
-        return [Figure(name="accepts_changes", help="", kind=FigureKind.GAUGE, value=0)]
+        return [gauge("accepts_changes", "", 0)]
 
 
 @frozen

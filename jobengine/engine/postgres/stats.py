@@ -12,7 +12,7 @@ from ...core.claimers import Claimers
 from ...core.effects import JobEffect, QueueEffect, by_queue
 from ...core.history import KeptPeriod, QueueHistory
 from ...core.stats import Recent, Spread
-from ..door import Figure, FigureKind
+from ..door import Figure, counter, gauge, summary
 from .batch.decide import Result
 from .batch.tables import LoadedTable
 from .batch.totals import Totals
@@ -45,46 +45,22 @@ def figures_of(
     listener = notifications.listener
     connected, received = (0, 0) if listener is None else (listener.connected, listener.received)
     return [
-        _waiters("job", len(waiters.line)),
-        _waiters("end", len(waiters.ends)),
-        _waiters("events", watching),
-        _gauge("accepts_changes", _ACCEPTS, int(accepts)),
-        _summary("batch_tasks", "Requests in a batch.", sum(one.tasks for one in sessions), batches),
-        _summary("batch_seconds", _BATCHES, sum(one.seconds for one in sessions), batches),
-        _counter("batches_redone", _REDONE, sum(one.redone for one in sessions)),
-        _counter(
-            "connections_made", "Connections to the database.", connected + sum(one.connected for one in sessions)
-        ),
-        _counter("round_trips", _ROUND_TRIPS, sum(one.round_trips for one in sessions)),
-        _gauge("oldest_snapshot_seconds", _SNAPSHOT, max(one.oldest_snapshot for one in sessions)),
-        *_damaged_rows(max(one.damaged_jobs for one in sessions), damaged_queues),
-        _gauge("hears_notifications", _RECEIVES, int(notifications.receives)),
-        _counter("notifications_sent", "Notifications sent to other servers.", notifications.sender.sent),
-        _counter("notifications_received", "Notifications received from other servers.", received),
+        gauge("waiters", _WAITERS, len(waiters.line), on="job"),
+        gauge("waiters", _WAITERS, len(waiters.ends), on="end"),
+        gauge("waiters", _WAITERS, watching, on="events"),
+        gauge("accepts_changes", _ACCEPTS, int(accepts)),
+        summary("batch_tasks", "Requests in a batch.", sum(one.tasks for one in sessions), batches),
+        summary("batch_seconds", _BATCHES, sum(one.seconds for one in sessions), batches),
+        counter("batches_redone", _REDONE, sum(one.redone for one in sessions)),
+        counter("connections_made", "Connections to the database.", connected + sum(one.connected for one in sessions)),
+        counter("round_trips", _ROUND_TRIPS, sum(one.round_trips for one in sessions)),
+        gauge("oldest_snapshot_seconds", _SNAPSHOT, max(one.oldest_snapshot for one in sessions)),
+        gauge("damaged_rows", _DAMAGED, max(one.damaged_jobs for one in sessions), table="job"),
+        gauge("damaged_rows", _DAMAGED, damaged_queues, table="queue"),
+        gauge("hears_notifications", _RECEIVES, int(notifications.receives)),
+        counter("notifications_sent", "Notifications sent to other servers.", notifications.sender.sent),
+        counter("notifications_received", "Notifications received from other servers.", received),
     ]
-
-
-def _waiters(on: str, value: float) -> Figure:
-    return Figure(name="waiters", help=_WAITERS, kind=FigureKind.GAUGE, value=value, labels={"on": on})
-
-
-def _damaged_rows(jobs: int, queues: int) -> list[Figure]:
-    return [
-        Figure(name="damaged_rows", help=_DAMAGED, kind=FigureKind.GAUGE, value=value, labels={"table": table})
-        for table, value in (("job", jobs), ("queue", queues))
-    ]
-
-
-def _gauge(name: str, sentence: str, value: float) -> Figure:
-    return Figure(name=name, help=sentence, kind=FigureKind.GAUGE, value=value)
-
-
-def _counter(name: str, sentence: str, value: float) -> Figure:
-    return Figure(name=name, help=sentence, kind=FigureKind.COUNTER, value=value)
-
-
-def _summary(name: str, sentence: str, value: float, count: int) -> Figure:
-    return Figure(name=name, help=sentence, kind=FigureKind.SUMMARY, value=value, count=count)
 
 
 #: The most ends of delays to remember for each queue. Without a limit they would pile up when other servers claim or
