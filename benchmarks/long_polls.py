@@ -53,7 +53,7 @@ class Bench:
     #: Jobs to complete.
     _done: list[dict[str, str]] = field(factory=list)
     _selector: Any = field(factory=selectors.DefaultSelector)
-    #: The most due jobs without a free connection.
+    #: The largest number of jobs that were due and not sent yet, because no connection was free.
     late: int = 0
 
     def run(self) -> None:

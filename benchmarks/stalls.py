@@ -91,7 +91,7 @@ def _send(port: int, sent: bytes, connections: int) -> None:
         sleep(1)
         return
     opened = [connect(port) for _ in range(connections)]
-    # The last byte goes last, so that all requests are complete at once.
+    # Send all but the last byte on every connection, and then the last bytes: so all requests are complete at once.
     for part in (sent[:-1], sent[-1:] + request("GET", "/the-end")):
         for connection in opened:
             with suppress(OSError):  # it may be refused while it is sent

@@ -113,7 +113,7 @@ def _time(clock: datetime, offset: timedelta) -> int:
 
 
 class _Shown(NamedTuple):
-    """A moment in UTC, and what clocks show then; both without a time zone."""
+    """A moment in UTC, and the local time then; both are naive datetimes."""
 
     at: datetime
     clock: datetime

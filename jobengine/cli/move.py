@@ -43,7 +43,7 @@ def move(queue_name: str, to: str, every: bool, dry_run: bool, yes: bool, **opti
     """
     Move jobs into the queue TO, such as failed ones out of a dead-letter queue.
 
-    A job keeps its uid, content and history; a failed one is queued with all its attempts. The key must be the owner's
+    A job keeps its uid, content and history. A failed one is queued as if never tried. The key must be the owner's
     in both queues. Jobs that can't be moved stay; so do complete jobs, which would be done again.
     """
     session = current()

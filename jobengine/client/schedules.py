@@ -157,5 +157,5 @@ def schedule_value(content: Mapping[str, Any] | None, options: Mapping[str, Any]
     if content is not None:
         value["job"] = {**written_options(job), "content": written_content(content)}
     elif job:
-        raise TypeError(f"give the content with {min(job)}: a change replaces the whole job")
+        raise TypeError(f"{min(job)} can't be changed alone: a change replaces the whole job, so give the content too")
     return value

@@ -262,7 +262,7 @@ class Activity:
         )
 
     def recent(self, name: str, now: int, kept: Iterable[KeptPeriod] = ()) -> Recent:
-        """Recent activity of one queue at an elapsed time; `kept` are its saved seconds and minutes."""
+        """Recent activity of one queue up to the elapsed time `now`; `kept` are its saved seconds and minutes."""
         activity = self._of(name)
         tallies = merged(kept, self.source, activity.live())
         last = now // MINUTE
@@ -276,7 +276,7 @@ class Activity:
         )
 
     def history(self, name: str, now: int, kept: Iterable[KeptPeriod] = ()) -> QueueHistory:
-        """The history of one queue at an elapsed time; `kept` are its saved periods."""
+        """The history of one queue up to the elapsed time `now`; `kept` are its saved periods."""
         return history_of(merged(kept, self.source, self._of(name).live()), now)
 
     def _of(self, name: str) -> _QueueActivity:

@@ -114,8 +114,8 @@ def _text(content: bytes) -> str:
 
 def _unescaped(text: str) -> str:
     """JSON text with its escapes decoded."""
-    # Only methods at C speed: contents may be long, and a list looks through many. After the first step every backslash
-    # begins an escape, and escapes of four digits are written as in Python.
+    # Use only methods that run at C speed: contents may be long, and a search reads many of them. After the first step
+    # every backslash begins an escape, and escapes of four digits are written as in Python.
     text = text.replace("\\\\", "\\u005c")
     for escape, stands_for in _ESCAPED:
         text = text.replace(escape, stands_for)

@@ -83,7 +83,7 @@ class Link(Value, frozen=True, kw_only=True):
 
 
 class AwaitedResults(Value, frozen=True):
-    """What a claimed job has waited for, for its worker."""
+    """What a claimed job had to wait for; its worker gets it with the job."""
 
     #: The jobs with their results, but without their contents, and the batches.
     links: Sequence[Link]

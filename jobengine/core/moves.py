@@ -98,7 +98,7 @@ class Moves:
         return self._prevents(source, job, target)
 
     def again(self, source: Table, job: Job, target: Table, pace: Pace | None) -> Sequence[Fact]:
-        """The facts that move a job which nothing prevents; a failed one is queued with all its attempts."""
+        """The facts that move a job which nothing prevents; a failed one is queued as if never tried."""
         standing = queued_again(job, self.now)
         if pace is not None:
             # A queued job keeps its own delay if that is longer.

@@ -124,7 +124,7 @@ class Firing(Value, frozen=True, kw_only=True, omit_defaults=True):
     uid: str | None = None
     #: Why no job was added.
     skipped: str | None = None
-    #: How many times of the schedule these are; MOST_MISSED stands for that number or more.
+    #: How many times of the schedule this entry stands for; MOST_MISSED means that many or more.
     times: int = 1
     #: The last of several times that were skipped together.
     until: int = 0

@@ -286,7 +286,7 @@ def _with_changes(
 
 
 def _with_group(rare: Rare, group: str) -> Rare:
-    """The rare fields with another group, or without one for ""; the job keeps it if it is moved back."""
+    """The rare fields with `group`, or without a group if it is "". A group from before a move is forgotten."""
     origin = rare.moved_from
     if origin is not None and origin.group is not None:
         rare = replace(rare, moved_from=replace(origin, group=None))
@@ -360,7 +360,7 @@ def _at(standing: Standing, ready_at: int) -> Standing:
 
 def _requeued(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Standing:
     """
-    The standing of a job that an update queues again: a finished job starts over, with all its attempts.
+    The standing of a job that an update queues again: a finished job starts over, with no attempt counted.
 
     A release by the holder gives the attempt back.
     """

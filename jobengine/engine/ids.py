@@ -5,7 +5,7 @@ import time
 from functools import lru_cache
 from typing import Final
 
-#: For each random digit, the digit of a UUID's variant that is made of it: its two upper bits are fixed.
+#: Turns a random hex digit into the variant digit of a UUID: its upper two bits are fixed, the lower two random.
 _VARIANTS: Final = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 
 

@@ -113,7 +113,7 @@ class Reader:
     def _record(self, text: bytes) -> bytes | None:
         self._number += 1
         if self._end is not None:
-            raise BadLine("a line follows the end")
+            raise BadLine("this line comes after the end")
         if self._number == 1:
             begin = read_begin(text)
             return encode(ClockSet(begin.ahead)) if begin.ahead else None

@@ -129,7 +129,7 @@ def test_a_change_of_a_schedule_sends_only_the_given_settings() -> None:
         {**_NAMED, "paused": True},
         {**_NAMED, "paused": False},
     ]
-    with pytest.raises(TypeError, match="give the content with priority"):
+    with pytest.raises(TypeError, match="priority can't be changed alone"):
         queue.schedules.change("nightly", priority=1)
 
 

@@ -39,7 +39,7 @@ class Moves(QueueCalls, ABC):
         **filters: Unpack[JobFilter],
     ) -> "Job | int":
         """
-        Queue one job again, with all its attempts, and return it. Or queue all failed jobs that match (with `all`,
+        Queue one job again, as if never tried, and return it. Or queue all failed jobs that match (with `all`,
         every failed job), and return their number; cancelled ones only with `cancelled=True`.
         `per_second`: at about this pace the jobs become ready. `dry_run`: only count.
         """
@@ -71,7 +71,7 @@ class Moves(QueueCalls, ABC):
         """
         Move matching jobs, or every job with `all`, into the queue `to`. The key must be the owner's in both queues.
 
-        A job keeps its uid, content and history; a failed one is queued with all its attempts. Jobs that can't move
+        A job keeps its uid, content and history; a failed one is queued as if never tried. Jobs that can't move
         stay, see `not_moved`. `per_second`: at about this pace the jobs become ready. `dry_run`: only count.
         """
         return self._move(self.name, to, filters, every=all, per_second=per_second, dry_run=dry_run)

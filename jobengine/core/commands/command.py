@@ -62,7 +62,8 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
 
     def renew_key(self, tables: TableSet) -> Sequence[Fact]:
         """
-        The fact that gives a queue from the Go version a digest of the key itself, or no fact if nothing is to change.
+        The fact that stores a digest of the owner's key in a queue from the Go version, which has only a digest of the
+        key's SHA-512. No fact if nothing is to change.
 
         Apply it before the command is decided. Leaving it out does no harm: the key still opens the queue.
         """

@@ -350,7 +350,7 @@ def _check_replacing(settings: Settings, sent: Container[str]) -> None:
         return
     rule = "if_running replace needs a job without unique_key: the job to be replaced would hold it."
     if "if_running" not in sent:
-        raise ScheduleConflict(f"The schedule has if_running replace. Send if_running skip or add as well: {rule}")
+        raise ScheduleConflict(f"The schedule has if_running replace. Send 'if_running': 'skip' or 'add' too: {rule}")
     if "job" not in sent:
         raise ScheduleConflict(f"The schedule's job has a unique_key. Send a job without unique_key as well: {rule}")
     raise BadSchedule(rule)

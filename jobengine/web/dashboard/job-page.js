@@ -378,7 +378,7 @@ function readable(explanation, job, retries) {
   const text = withoutOrigin(explanation, job).replaceAll(UTC_TIME, (time) => exact(secondOf(time)));
   if (!FINISHED.includes(state)) return text;
   const [, rest = ''] = text.split(' to run it again.');
-  const retry = retries ? ` Retry starts it again${belongsElsewhere(explanation) ? ', in this queue,' : ''} with all its attempts.` : '';
+  const retry = retries ? ` Retry starts it again${belongsElsewhere(explanation) ? ', in this queue,' : ''} as if it had never been tried.` : '';
   return `${job.cancelled ? 'Cancelled' : state === 'failed' ? 'Failed, no attempts left' : 'Complete'}.${alikeText(explanation)}${retry}${rest}`;
 }
 

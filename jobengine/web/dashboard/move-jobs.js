@@ -37,7 +37,7 @@ export function openMove(queue, filter, done, { to = '', heading = 'Move to anot
         replace(count, h('span', { class: 'error', role: 'alert' }, api.inWords(error)));
       }
     };
-    const element = form('Move', send, [h('p', {}, 'Each job keeps its uid, content and history, and is queued there with all its attempts.'), note && h('p', { class: 'muted' }, note),
+    const element = form('Move', send, [h('p', {}, 'Each job keeps its uid, content and history, and is queued there as if it had never been tried.'), note && h('p', { class: 'muted' }, note),
       field('To queue', { name: 'to', required: true, maxlength: 256, value: to, list: list.id, autofocus: true }, 'Your key must be the owner’s in both queues.'), list, paceField(), count],
     { more: [h('button', { type: 'button', onclick: tryIt }, 'Dry run'), keep(close)] });
     return h('div', { class: 'move' }, element);

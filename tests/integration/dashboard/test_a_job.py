@@ -158,7 +158,7 @@ def test_the_page_of_a_job_shows_attempt_progress_and_retry_time_as_text(person:
     queue.update(uid, new_status="failed", error="no route")
     expect(main).to_contain_text(re.compile(r"Retry due in \d+ min"))
     queue.update(uid, new_status="failed")
-    queue.update(uid, new_status="queued", delay_seconds=600)  # it starts over, with all its attempts
+    queue.update(uid, new_status="queued", delay_seconds=600)  # it starts over, with no attempt counted
     expect(main).to_contain_text(re.compile(r"Ready in \d+ min"))
     queue.update(uid, new_status="complete")
     expect(main).to_contain_text(re.compile(r"Started .*Ended .*Ran for (less than|\d)"))

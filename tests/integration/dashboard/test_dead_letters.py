@@ -123,7 +123,9 @@ def test_the_page_of_a_dead_letter_and_the_list_of_errors_offer_to_move_jobs_bac
     person.sign_in_as_admin(ADMIN_KEY)
     person.sees("Queues")
     person.open(f"queue/{dead.name}/job/{uids[0]}")
-    expect(person.page.get_by_text("Retry starts it again, in this queue, with all its attempts.")).to_be_visible()
+    expect(
+        person.page.get_by_text("Retry starts it again, in this queue, as if it had never been tried.")
+    ).to_be_visible()
     person.press("Move jobs like it back")
     person.dialog("Move failed jobs back").get_by_role("button", name="Move", exact=True).click()
     until("the job is back", lambda: [job.uid for job in queue.jobs()] == uids[:1])

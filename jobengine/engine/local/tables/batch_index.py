@@ -1,4 +1,7 @@
-"""The batches of one queue, and the finished jobs whose retention begins later: with a batch, or with other jobs."""
+"""
+The batches of one queue, and its finished jobs whose retention has not begun: it begins when their batch ends, or when
+no unfinished job depends on them any more.
+"""
 
 from collections.abc import Iterator, Mapping
 from functools import partial

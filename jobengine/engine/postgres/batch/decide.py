@@ -43,7 +43,7 @@ from .write import Change, Writing, changes_of, write_queues
 A = TypeVar("A")
 #: The types of facts about queues.
 _OF_QUEUES: Final = frozenset({QueueCreated, QueueChanged, QueueDeleted})
-#: The limit for expiring: no limit, all loaded due jobs.
+#: The `limit` for `expire` and `follow_up`: too high to be reached, so they handle all that was loaded.
 _ALL: Final = 1 << 30
 _NUMBER_EVENTS: Final = named("number_events")
 _INSERT_EVENTS: Final = named("insert_events")

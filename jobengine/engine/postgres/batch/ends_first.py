@@ -44,7 +44,7 @@ class EndsFirst:
     _queues: set[Parent] = field(factory=set, init=False)
 
     def check(self, connection: "Connection[Row]", changes: Sequence[Change], links: BatchLinks | None) -> None:
-        """Raise EndsWanted if ends are left to follow up; removed jobs are locked, so their rows are all committed."""
+        """Raise EndsWanted if the end of a job to be removed is to be followed up. These jobs are locked."""
         if links is None:
             return
         gone = {one for one in links.eager if not one[1]} - self._queues

@@ -53,7 +53,10 @@ _ADD_TO_BATCHES: Final = named("add_to_batches")
 
 
 def parent_of(rows: Rows, awaited: Awaited) -> Parent:
-    """The columns that stand for a job or batch in these tables, without readable names."""
+    """
+    The columns that identify a job or batch in these tables: digests of names, so that no name can be read there, and
+    the uid of a job.
+    """
     queue, key = awaited
     batch = batch_in(key)
     return rows.name(queue), key if batch is None else batch_parent(rows.item(BATCH, batch))
@@ -138,7 +141,7 @@ def links_deleted(gone: Iterable[tuple[Child, Parent]]) -> list[Statement]:
 
 
 def ended_left(parents: Iterable[Parent], at: int) -> list[Statement]:
-    """The statement that records jobs, batches and queues that changed at the time `at`, to be followed up."""
+    """The statement that stores ended jobs, batches and queues in `ended`, with the time `at`, to be followed up."""
     made = sorted(set(parents))
     if not made:
         return []

@@ -135,7 +135,7 @@ class Waiters:
         return ready | {(ENDED, name) for name, _ in self.ends.places()}
 
     def mark_outdated(self, news: News) -> None:
-        """Mark the running claims for whose queues jobs have become ready."""
+        """Mark a running claim as outdated if jobs have become ready in one of its queues."""
         for one in self._pending:
             one.outdated = one.outdated or any((READY, name) in news for name in one.queues)
 
