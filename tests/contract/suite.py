@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from jobengine.core import commands as c
-from jobengine.core.errors import AccessDenied, JobNotFound, QueueExists, QueueNotFound
-from jobengine.core.model import Job, Role, State
+from jobengine.core.errors import AccessDenied, JobNotFound, QueueNotFound
+from jobengine.core.model import Job, State
 from jobengine.core.retention import retention
 from jobengine.engine.door import NotOffered
 from tests.contract.access import AccessContract
@@ -45,13 +45,6 @@ class JobsContract(Contract):
         asked += [world.engine.readiness(), world.engine.figures(), world.engine.backup()]
         assert all(map(isawaitable, asked))
         world.all_of(*asked)
-
-    def test_an_existing_queue_name_is_refused_with_any_key(self, world: World, ask: Asker) -> None:
-        for key in (KEY, b"another"):
-            with pytest.raises(QueueExists):
-                ask.create(key=key)
-        with pytest.raises(AccessDenied):
-            ask.get(world.engine.peek(c.Peek(queue="q", access_key=b"another")))
 
     @pytest.mark.parametrize("key", [KEY, b"wrong"])
     def test_every_engine_method_checks_the_queue_before_the_key_and_the_job(
@@ -356,9 +349,6 @@ class JobsContract(Contract):
             assert [one.name for one in first] == ["a", "m", "q"]
             assert [one.name for one in ask.get(world.engine.ask(kind(after="q", limit=3)))] == ["z"]
             assert ask.get(world.engine.ask(kind(after="z", limit=3))) == []
-
-    def test_a_key_can_read_its_own_role(self, world: World, ask: Asker) -> None:
-        assert ask.get(world.engine.ask(c.CheckKey(queue="q", access_key=KEY))).role is Role.OWNER
 
     def test_a_backup_is_streamed_in_pieces_or_refused_as_not_offered(self, world: World, ask: Asker) -> None:
         ask.add()
