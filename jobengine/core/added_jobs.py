@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 
 from .fact_codec import JOB_ADDED, NO_EXTRAS, Extras, decode, made_job, read_extras, read_parts
 from .facts import Fact
-from .model import NO_NOTES, Job, Rank, Standing, of_group
+from .model import NO_NOTES, Job, Rank, Standing, of_group, shared_rare
 from .places import Place, place_of
 from .record_length import length_of_extras
 from .values import Value
@@ -110,11 +110,11 @@ def _read(records: Iterable[bytes]) -> Iterator[tuple[str | None, Any, int | Non
             last = None if more else fields
             parts = read_parts(*fields)
             is_ready = not until and _is_ready(parts[0])
-        if len(written) == 1 and (rare := of_group(written.get("group"))) is not None:
-            found: _Found = ((), 1, 0, rare), len(written["group"])
-        else:
-            found = read_extras_of(written) if written else _NO_EXTRAS
-        extras, length = found
+        extras, length = _NO_EXTRAS
+        if len(written) == 1 and (group := written.get("group")) is not None:
+            extras, length = ((), 1, 0, of_group(group) or shared_rare(None, group)), len(group)
+        elif written:
+            extras, length = read_extras_of(written)
         job = made_job(uid, priority, arrival, content, parts, extras)
         yield queue, job, None if length is None or not is_ready else len(content) + length
 

@@ -272,10 +272,10 @@ def check_groups(table: QueueTable) -> None:
     fresh.reconfigure(table.queue)
     if table.turns is not None:
         fresh.open_gates(table.turns.now)
-    assert _groups(fresh.turns) == _groups(table.turns)
+    assert group_index(fresh.turns) == group_index(table.turns)
 
 
-def _groups(turns: Turns | None) -> object:
+def group_index(turns: Turns | None) -> object:
     """What an index of groups contains, without how long ago each group was served."""
     if turns is None:
         return None

@@ -1,6 +1,6 @@
 """The groups of a queue in memory: which may be claimed from now, in which order, and which are held."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from itertools import chain, takewhile
@@ -8,19 +8,7 @@ from typing import Final
 
 from attrs import define, field
 
-from ....core.flow import (
-    GATE,
-    GROUP,
-    OF_QUEUE,
-    OPEN,
-    UNLIMITED,
-    Flow,
-    Gate,
-    GroupOrder,
-    OnFailure,
-    gate_of,
-    settings_of,
-)
+from ....core.flow import GATE, GROUP, OF_QUEUE, OPEN, UNLIMITED, Flow, Gate, GroupOrder, gate_of, settings_of
 from ....core.model import FINISHED, Job, Rank, Spec
 from ....core.places import Place, place_of
 from ....core.sorting import GroupSort
@@ -94,8 +82,7 @@ class Turns:
         self._cap = UNLIMITED if limits.in_progress is None else limits.in_progress
         self._rate_cap = UNLIMITED if limits.rate is None else limits.rate.count
         self._most_running = self._cap if limits.rate is None else 0
-        of_failure = (self.flow.group_order, self.flow.group_on_failure)
-        self._failed_hold = of_failure == (GroupOrder.STRICT, OnFailure.HOLD)
+        self._failed_hold = self.flow.holds_failed
 
     # Reading
 
@@ -257,22 +244,33 @@ class Turns:
 
     def place(self, most: int) -> bool:
         """Give at most this many groups their collected jobs and places in turn; returns whether any is left."""
-        gathered, opened, room = self._gathered, [], min(self._cap, self._rate_cap)
+        gathered, groups, order, turn = self._gathered, self.groups, self.flow.group_order, self.turn
+        opened, sizes = list[Key](), list[int]()
         for _ in range(min(most, len(gathered))):
             name, ranks = gathered.popitem()
-            group = self.groups.get(name) or self._made(name)
-            group.add_all(ranks)
-            if group.size is not None and name is not None:
-                self._resize(group, group.ready + group.running)
-            if name is None or group.ready > len(ranks) or group.running or group.extras is not None:
-                self._touched[group] = None
-            elif room > 0:
-                # A new group: this takes a third of what `update` takes.
-                opened.append(group.key(ranks[0], 0, 0))
-                group.position = opened[-1]
+            group = groups.get(name)
+            if group is None and name is not None:
+                # A new group is open, as limits are at least 1. This takes a quarter of what `update` takes.
+                group = groups[name] = made_group(name, order, turn)
+                group.add_all(ranks)
+                group.size = size = len(ranks)
+                group.position = key = group.key(ranks[0], 0, 0)
+                sizes.append(size)
+                opened.append(key)
+            else:
+                self._add_to(self._group(name), ranks)
+        for size, number in Counter(sizes).items():
+            self._sizes[size] = self._sizes.get(size, 0) + number
         self.open[None].add_all(opened)
         self.update()
         return bool(gathered)
+
+    def _add_to(self, group: Group, ranks: list[Rank]) -> None:
+        """Add ready jobs to a group that exists, or to the jobs without a group."""
+        group.add_all(ranks)
+        if group.size is not None and group.name is not None:
+            self._resize(group, group.ready + group.running)
+        self._touched[group] = None
 
     def enter(self, job: Job, place: Place) -> None:
         """Record that a job is added; call `update` when all changes are recorded."""

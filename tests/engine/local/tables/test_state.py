@@ -12,15 +12,17 @@ from msgspec.structs import replace
 from jobengine.core.added_jobs import facts_of
 from jobengine.core.effects import JobEffect
 from jobengine.core.fact_codec import decode, encode
-from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueCreated
-from jobengine.core.model import HISTORY_LENGTH, Attempt, Job, Notes, Standing, State, shared_rare
+from jobengine.core.facts import Fact, ItemSet, JobAdded, JobChanged, JobRemoved, QueueCreated
+from jobengine.core.flow import GATE, Flow, Gate, GroupOrder, Limits, item_text
+from jobengine.core.model import HISTORY_LENGTH, Attempt, Job, Notes, Spec, Standing, State, shared_rare
 from jobengine.core.places import Place
+from jobengine.core.retention import retention
 from jobengine.engine.local.tables.queue_table import QueueTable
 from jobengine.engine.local.tables.snapshot import Snapshot
 from jobengine.engine.local.tables.sorted_list import SortedList
 from jobengine.engine.local.tables.state import Tables
 from tests.core.random_facts import added_jobs, any_facts, facts
-from tests.core.worlds import World, picture
+from tests.core.worlds import World, group_index, picture
 from tests.golden.facts import MAIL
 
 SOME = st.lists(facts, max_size=30)
@@ -99,6 +101,48 @@ def test_records_that_are_read_together_have_the_same_effect_as_single_records(
         for tables in (together, one_by_one)
     ]
     assert totals[0] == totals[1]
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+@pytest.mark.parametrize("order", GroupOrder)
+def test_groups_that_are_loaded_equal_groups_whose_jobs_were_added_one_by_one(
+    order: GroupOrder, limit: int | None
+) -> None:
+    flow = Flow(group_limits=Limits(in_progress=limit), group_order=order)
+    held = item_text(Gate(held=1 << 40))
+    some: list[Fact] = [QueueCreated(evolve(MAIL, flow=flow)), ItemSet(MAIL.name, GATE, "g3", held), *_grouped_jobs()]
+    loaded, live = Tables(), Tables()
+    loaded.groups_later = True
+    loaded.load(facts_of(map(encode, some)))
+    for _ in loaded.index_groups(3):
+        pass
+    for fact in some:
+        live.apply([fact])
+    tables = [each.queues[MAIL.name] for each in (loaded, live)]
+    assert group_index(tables[0].turns) == group_index(tables[1].turns)
+    claims = [[job.spec.uid for job in table.claim_order((), 0, 100)] for table in tables]
+    assert claims[0] == claims[1]
+    assert claims[0]
+
+
+def _grouped_jobs() -> Iterator[JobAdded]:
+    """40 jobs of 8 groups, of which the first has 19 jobs; and 10 jobs without a group."""
+    for n in range(50):
+        group = None if n % 5 == 0 else f"g{n % 9 if n % 2 else 0}"
+        spec = Spec(
+            uid=f"{n:04}",
+            priority=n % 3,
+            arrival=n,
+            keep=retention(60, 60),
+            timeout_seconds=0,
+            timeout_time=0,
+            content=b"{}",
+            created=n,
+            tags=("t",) if n == 21 else (),
+            rare=shared_rare(None, group),
+        )
+        state = State.INPROGRESS if n in (7, 33) else State.QUEUED
+        yield JobAdded(MAIL.name, Job(spec, Standing(state=state, updated=n, ready_at=99 if n == 11 else 0)))
 
 
 @given(SOME, facts)
