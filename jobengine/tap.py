@@ -87,7 +87,7 @@ class Options(_Options):
         """Check every value; raises BadSetting."""
         self.settings = read_settings(self)
         if self.settings.log_format == "json" and self.parent is None:
-            raise BadSetting("with a .tac file LOG_FORMAT must be text: such a file can't know where twistd logs")
+            raise BadSetting("LOG_FORMAT must be text with a .tac file: such a file can't know where twistd logs")
 
 
 def _refuse_short_forms(words: Sequence[str], names: Sequence[str]) -> None:
