@@ -9,6 +9,8 @@ REPEATED: Final = frozenset({408, 502, 503, 504})
 #: Statuses after which the call may have succeeded, unless the answer is that of a JobEngine that starts or recovers.
 _UNCERTAIN: Final = frozenset({502, 503, 504})
 _STARTING: Final = re.compile(rb"The server is (?:starting|recovering)[^;]*; nothing was carried out")
+#: What a server says of the attempt that it answers.
+_NOT_DONE: Final = re.compile(r"; (?:nothing was carried out|this one was not (?:made|started)).*", re.DOTALL)
 #: Seconds before the second attempt, doubled for each later attempt.
 _FIRST: Final = 0.1
 #: The most seconds before an attempt.
@@ -21,9 +23,9 @@ def may_have_succeeded(status: int, body: bytes) -> bool:
 
 
 def unknown(detail: str) -> str:
-    """The text of an error after an attempt that may have succeeded; `detail` is about the last attempt alone."""
-    what, _, _ = detail.partition("; nothing was carried out")
-    return f"{what.removesuffix('.')}. It is unknown whether the call was carried out: an attempt may have succeeded."
+    """The text of an error if an attempt before the last may have succeeded; `detail` is about the last one."""
+    what = _NOT_DONE.sub("", detail).removesuffix(".")
+    return f"{what}. It is unknown whether the call was carried out: an attempt may have succeeded."
 
 
 class Patience:

@@ -153,6 +153,19 @@ def test_an_outcome_is_unknown_if_an_answer_was_lost_and_the_server_is_recoverin
         engine.queue("q").add({})
 
 
+_BACKLOG = answer(503, {"detail": "Too many changes are waiting to be written; this one was not made. Try again."})
+
+
+def test_an_error_keeps_the_servers_text_after_one_attempt_and_says_after_several_that_the_outcome_is_unknown() -> None:
+    for retry_for, text in (
+        (0, r"to be written; this one was not made\. Try again\.$"),
+        (1, r"to be written\. It is unknown whether .* an attempt may have succeeded\.$"),
+    ):
+        engine, _ = _engine(lambda request: _BACKLOG, retry_for=retry_for)
+        with pytest.raises(OutcomeUnknown, match=text):
+            engine.queue("q").add({})
+
+
 _FULL = answer(503, {"detail": "the database can't grow: No space left on device"})
 
 

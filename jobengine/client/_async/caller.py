@@ -107,6 +107,7 @@ class AsyncCaller:
         patience = Patience(self.retry_for, random.random)
         uncertain = False
         while True:
+            earlier = uncertain
             try:
                 response = await self.pool.exchange(request)
             except TooLong as error:
@@ -124,7 +125,8 @@ class AsyncCaller:
                     return advised(response, self.pool.address), uncertain
                 uncertain = uncertain or may_have_succeeded(response.status, response.body)
                 trouble, again = failure(response), request.safe
-            await self._pause(patience, trouble, again=again, uncertain=uncertain and request.method != "GET")
+            final = _final(trouble, uncertain=uncertain and request.method != "GET", earlier=earlier)
+            await self._pause(patience, trouble, final, again=again)
 
     async def answer(self, request: Request, connection: Any) -> Response:
         """
@@ -161,23 +163,27 @@ class AsyncCaller:
         except (NotConnected, Broken):
             return None
 
-    async def _pause(self, patience: Patience, trouble: JobEngineError, *, again: bool, uncertain: bool) -> None:
-        """Wait before the next attempt; raise the error if there is no next attempt."""
+    async def _pause(self, patience: Patience, trouble: JobEngineError, final: JobEngineError, *, again: bool) -> None:
+        """Wait before the next attempt after `trouble`; raise `final` if there is no next attempt."""
         delay = patience.delay(monotonic(), trouble.retry_after) if again else None
-        if delay is not None:
-            if self.tell is not None:
-                self.tell(trouble)
-            await sleep(delay)
-        elif uncertain and not isinstance(trouble, OutcomeUnknown):
-            raise OutcomeUnknown(
-                unknown(trouble.detail),
-                status=trouble.status,
-                request_id=trouble.request_id,
-                retry_after=trouble.retry_after,
-            )
-        else:
-            raise trouble
+        if delay is None:
+            raise final
+        if self.tell is not None:
+            self.tell(trouble)
+        await sleep(delay)
 
     def _trouble(self, kind: type[JobEngineError], error: Exception) -> JobEngineError:
         what = "No TLS connection to" if isinstance(error, BadCertificate) else "No answer from"
         return kind(f"{what} {self.pool.address.url}: {error}.")
+
+
+def _final(trouble: JobEngineError, *, uncertain: bool, earlier: bool) -> JobEngineError:
+    """The error of the last attempt, if any attempt may have succeeded (`uncertain`), or one before it (`earlier`)."""
+    if not uncertain or isinstance(trouble, OutcomeUnknown):
+        return trouble
+    return OutcomeUnknown(
+        unknown(trouble.detail) if earlier else trouble.detail,
+        status=trouble.status,
+        request_id=trouble.request_id,
+        retry_after=trouble.retry_after,
+    )
