@@ -32,7 +32,7 @@ def move_of(
 ) -> c.MoveMatching:
     """The move of all jobs that match; raises BadInput."""
     if changes != c.Changes():
-        raise BadInput("move_to can't be combined with changes: the moved jobs are queued with all their attempts.")
+        raise BadInput("move_to can't be combined with changes: the moved jobs are queued as if never tried.")
     if to == sent.queue_name:
         raise BadInput("move_to must be another queue than queue_name.")
     return c.MoveMatching(

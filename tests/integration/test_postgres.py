@@ -234,7 +234,7 @@ def test_a_server_whose_database_is_frozen_ends_before_systemd_kills_it(
             assert daemon.stop(15) == 0
         with pytest.raises(LOST):
             claim.getresponse()
-    assert "the database does not answer: the server ends without closing its connections" in daemon.log
+    assert "the database has not answered for 5 seconds: the server ends without closing its connections" in daemon.log
 
 
 def test_a_failover_to_the_standby_loses_nothing_and_no_job_is_held_twice(

@@ -60,7 +60,7 @@ class MoveMatching(Value, frozen=True, kw_only=True):
 
 
 class MoveJobs(Command[Step], frozen=True, kw_only=True):
-    """Move the jobs with these uids that match, in one commit; finished ones are queued with all their attempts."""
+    """Move the jobs with these uids that match, in one commit; finished ones are queued as if never tried."""
 
     reads = False
     removes = True

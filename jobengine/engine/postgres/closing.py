@@ -31,7 +31,7 @@ async def end_threads(threads: Sequence[Thread], last: Coroutine[Any, Any, None]
         for thread in threads:
             thread.stop()
     else:
-        _log.warn("the database does not answer: the server ends without closing its connections")
+        _log.warn("the database has not answered for 5 seconds: the server ends without closing its connections")
 
 
 async def _idle(threads: Sequence[Thread], last: Awaitable[None]) -> None:

@@ -25,7 +25,7 @@ export function cancelBatch(queue, { name, queued, inprogress }, done) {
 
 /** Ask, then queue the failed jobs of the batch again. */
 export function retryBatch(queue, { name, failed }, done) {
-  confirm(`Retry the batch ${name}`, `${jobs(failed)} that failed will be queued again, with all their attempts.`, 'Retry', async () => {
+  confirm(`Retry the batch ${name}`, `${jobs(failed)} that failed will be queued again, as if never tried.`, 'Retry', async () => {
     const { matched } = await api.changeBatch(queue, name, { retry: true });
     tell(`${name}: ${jobs(matched)} queued again.`);
     done();

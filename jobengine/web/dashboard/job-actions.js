@@ -13,7 +13,7 @@ const STATES = ['queued', 'inprogress', 'complete', 'failed'];
  * jobs that match can be changed at a pace.
  */
 export const ACTIONS = {
-  retry: { name: 'Retry', states: ['failed', 'complete'], usual: ['failed'], will: 'be queued again, with all their attempts', done: 'queued again', paced: true, change: ({ pace }) => ({ new_status: 'queued', per_second: pace }) },
+  retry: { name: 'Retry', states: ['failed', 'complete'], usual: ['failed'], will: 'be queued again, as if never tried', done: 'queued again', paced: true, change: ({ pace }) => ({ new_status: 'queued', per_second: pace }) },
   cancel: {
     name: 'Cancel', states: ['queued', 'inprogress'], usual: ['queued', 'inprogress'], done: 'cancelled',
     will: 'be cancelled: those that are queued fail now, and the workers of the others are asked to stop', change: () => ({ cancel: true }),
