@@ -216,21 +216,24 @@ def _maker(left_out: Set[str] = frozenset()) -> Callable[..., Any]:
     return made
 
 
+_ByState = dict[State, Callable[..., Any]]
 _ORDER: Final = ShownJob.__struct_fields__
 _OF_RARE: Final = frozenset(_ORDER[_ORDER.index("group") :])
 #: The fields of a job in progress alone.
 _WHILE_HELD: Final = frozenset({"lease_expires", "started", "cancel_requested"})
 #: The fields that an unfinished job without notes lacks.
 _AFTER_REPORTS: Final = frozenset({"progress", "result", "error", "cancelled", "fingerprint", "history", "removed_at"})
-#: The function that shows a job without rare fields, by state.
-_shown: Final = {state: _maker(_OF_RARE if state is INPROGRESS else _OF_RARE | _WHILE_HELD) for state in State}
-#: The function that shows a job without rare fields and without notes, by state.
-_shown_without_notes: Final = {
-    **_shown,
-    QUEUED: _maker(_OF_RARE | _WHILE_HELD | _AFTER_REPORTS),
-    INPROGRESS: _maker(_OF_RARE | _AFTER_REPORTS),
-}
-_shown_with_group: Final = _maker(_OF_RARE - {"group"})
+
+
+def _by_state(left_out: Set[str]) -> tuple[_ByState, _ByState]:
+    """The functions that show jobs without these rare fields, by state: of jobs with notes, and of jobs without."""
+    shown = {state: _maker(left_out if state is INPROGRESS else left_out | _WHILE_HELD) for state in State}
+    queued, held = _maker(left_out | _WHILE_HELD | _AFTER_REPORTS), _maker(left_out | _AFTER_REPORTS)
+    return shown, {**shown, QUEUED: queued, INPROGRESS: held}
+
+
+_shown, _shown_without_notes = _by_state(_OF_RARE)
+_shown_with_group, _shown_with_group_only = _by_state(_OF_RARE - {"group"})
 _shown_with_batch: Final = _maker(_OF_RARE - {"group", "batch"})
 _shown_with_all: Final = _maker()
 
@@ -267,10 +270,12 @@ def job_value(job: Job, queue: str, *, lease: bool = False, named: bool = False,
         make = (_shown_without_notes if notes is NO_NOTES else _shown)[state]
     elif notes.dead_letter or rare.moved_from is not None:
         make, rare = _shown_with_all, _with_group(rare)
-    elif rare.unique_key is None and rare.context is NO_CONTEXT and rare.dependencies is None:
-        make = _shown_with_group if rare.batch is None else _shown_with_batch
-    else:
+    elif rare.unique_key is not None or rare.context is not NO_CONTEXT or rare.dependencies is not None:
         make = _shown_with_all
+    elif rare.batch is None:
+        make = (_shown_with_group_only if notes is NO_NOTES else _shown_with_group)[state]
+    else:
+        make = _shown_with_batch
     return make(spec, rare, standing, state, notes, expires, removed, token, name, queue, updated)
 
 

@@ -133,11 +133,15 @@ def test_each_field_of_a_job_is_shown_with_the_value_from_its_source() -> None:
 @pytest.mark.parametrize("notes", [NO_NOTES, msgspec.structs.replace(FULL_JOB.standing.notes, dead_letter="")])
 def test_a_rare_field_adds_only_itself_to_a_shown_job(state: State, notes: Notes) -> None:
     standing = msgspec.structs.replace(_full_job().standing, state=state, notes=notes, ended="")
-    plain, rare = spec_of(), msgspec.structs.replace(spec_of(), rare=Rare(context=Context(meta="{}")))
-    before, shown = (
-        json.loads(to_json(job_value(Job(spec, standing), "mail", lease=True, named=True))) for spec in (plain, rare)
-    )
-    assert shown == {**before, "meta": {}}
+    plain, *rare = [
+        json.loads(to_json(job_value(Job(spec, standing), "mail", lease=True, named=True)))
+        for spec in (
+            spec_of(),
+            msgspec.structs.replace(spec_of(), rare=Rare(context=Context(meta="{}"))),
+            msgspec.structs.replace(spec_of(), rare=Rare(group="g")),
+        )
+    ]
+    assert rare == [{**plain, "meta": {}}, {**plain, "group": "g"}]
 
 
 @pytest.mark.parametrize("group", [None, "g"])
