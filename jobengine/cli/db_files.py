@@ -72,7 +72,7 @@ def _text(error: Exception) -> str:
 
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_MAKE_ROOM: Final = "; free some space, or write to another disk"
+_MAKE_ROOM: Final = "; free some space on that disk, or use another one"
 
 
 def _stop(_number: int, _frame: object) -> NoReturn:

@@ -34,7 +34,7 @@ class WaitingClaim(Value, frozen=True, kw_only=True):
 class Claimers(Value, frozen=True, kw_only=True):
     """The claims that wait on a queue, and where its workers claim from."""
 
-    #: The waiting claims, longest wait first; at most some thousands.
+    #: The waiting claims, some thousands at most; the one that has waited longest comes first.
     waiting: Sequence[WaitingClaim] = ()
     #: Where the last claim of each recent worker came from, by worker name; only of workers that reported it.
     origins: Mapping[str, Origin] = {}

@@ -76,7 +76,7 @@ class Link(Value, frozen=True, kw_only=True):
 
     @property
     def state(self) -> LinkState:
-        """The state of the job or batch, as far as it is known."""
+        """The state of the job or batch; `without` if neither was found."""
         if self.job is not None:
             return LinkState(self.job.state)
         return self.without if self.batch is None else STATE_OF_MARK[end_of_batch(self.batch)]

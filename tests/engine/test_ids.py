@@ -31,6 +31,7 @@ def test_ids_are_unique_and_every_random_bit_takes_both_values() -> None:
 
 
 def test_a_forked_process_makes_other_ids() -> None:
+    # Both processes print an id: the parent, which waits, and its child.
     script = (
         "import os; from jobengine.engine.ids import new_uuid; new_uuid(); os.fork() and os.wait(); print(new_uuid())"
     )

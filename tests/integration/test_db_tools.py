@@ -321,7 +321,7 @@ def test_a_db_command_on_a_full_disk_exits_with_1_and_leaves_no_file(db: Db, sma
     else:
         (small_disk / "filler").write_bytes(bytes(1 << 20))
         done = db(command, "jobengine.jedb", str(on_disk), code=1)
-    advice = "No space left on device; free some space, or write to another disk"
+    advice = "No space left on device; free some space on that disk, or use another one"
     assert done.stderr == f"jobengine: {on_disk}: {advice}\n"
     expected = ["jobengine.jedb"] if command == "rekey" else ["filler"]
     assert listing(small_disk) == expected

@@ -31,7 +31,7 @@ def _fingerprints(job: Any) -> list[str | None]:
 
 def test_a_failed_job_and_each_of_its_failed_attempts_show_a_fingerprint(server: MemoryServer) -> None:
     job = read(server, _fail(server)["uid"]).json
-    assert _fingerprints(job) == [fingerprint(REFUSED)] * 2
+    assert _fingerprints(job) == [fingerprint(REFUSED), fingerprint(REFUSED)]
 
 
 def test_the_answer_to_a_report_has_only_a_fingerprint_that_the_worker_sent(server: MemoryServer) -> None:

@@ -128,7 +128,7 @@ class FailureIndex:
             self._enter(now[0], (now[1], new.spec.uid))
 
     def build_some(self) -> bool:
-        """Index some jobs; returns whether the index still lacks jobs. Yield to the reactor between calls."""
+        """Index some more jobs; returns whether any are left. Call it again in a later turn of the reactor then."""
         if not self.is_used:
             self.is_used, self._building = True, self._scan()
         if self._building is None:

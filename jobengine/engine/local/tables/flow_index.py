@@ -1,4 +1,4 @@
-"""The index of a queue's groups, and its replacement by another index when the order of groups changes."""
+"""Keeps the index of a queue's groups, and makes another one when the order of groups changes."""
 
 from collections.abc import Iterator, Mapping
 from heapq import merge

@@ -36,7 +36,7 @@ class SortedList(Generic[T]):
         """Insert values in any order; sorts the list that is passed."""
         run.sort()
         self._length += len(run)
-        # Most runs come after all values of the list.
+        # Usually the new values are all greater than those of the list.
         is_last = run and (not self._lasts or not run[0] < self._lasts[-1])
         done = self._append(run, 0) if is_last else 0
         while done < len(run):

@@ -80,8 +80,8 @@ class Now:
     known: dict[str, Known]
     #: How many corrections of `ahead` were undone; see ClockSteps.
     undone: int = 0
-    #: Only for a sweep: the elapsed time at which the next schedule fires, or the next job in a queue that is not in
-    #: `known` is due.
+    #: Only for a sweep: the elapsed time at which the next schedule fires, or at which a job is due in a queue that is
+    #: not in `known`, if that is sooner.
     soonest: int | None = None
     #: Only for a sweep: queue and name of the first schedules whose time has come.
     firings: Sequence[tuple[str, str]] = ()
