@@ -1,7 +1,6 @@
 """The facts with which claims, returned claims and holds change the gates of a queue."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 from attrs import define, evolve, field
@@ -21,17 +20,22 @@ class GateChanges:
     #: The changed gates as the values of named things.
     _changed: dict[str, str | None] = field(factory=dict)
 
-    def claim(self, jobs: Iterable[Job], now: int) -> None:
+    def claim(self, jobs: Sequence[Job], now: int) -> None:
         """Count claimed jobs against the rates of the queue and of their groups."""
         flow = self.table.queue.flow
         if flow is None:
             return
-        groups = Counter(job.spec.rare.group or OF_QUEUE for job in jobs)
-        if flow.limits.rate is not None and groups:
-            self._changed[OF_QUEUE] = _after_claims(self._text(OF_QUEUE), flow.limits.rate, now, groups.total())
-        del groups[OF_QUEUE]
+        # For a single job, a Counter takes ten times as long.
+        groups: dict[str | None, int] = {}
+        for job in jobs:
+            name = job.spec.rare.group
+            groups[name] = groups.get(name, 0) + 1
+        if flow.limits.rate is not None and jobs:
+            self._changed[OF_QUEUE] = _after_claims(self._text(OF_QUEUE), flow.limits.rate, now, len(jobs))
         item, of_groups = self.table.item, flow.group_limits.rate
         for name, number in groups.items():
+            if name is None:
+                continue
             own = item(GROUP, name)
             rate = of_groups if own is None else settings_of(own).limits(flow).rate
             if rate is not None:
