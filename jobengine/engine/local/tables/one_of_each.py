@@ -19,16 +19,23 @@ def one_of_each(turns: Turns, ready: SortedList[Rank], count: int, is_due: Calla
     The jobs for a claim of `count` jobs without tags, if it takes one job from each of `count` groups; else None.
     `ready` has the ranks of all ready jobs; jobs that are due for removal are not claimed.
     """
-    keys = list(islice(turns.open[None], count))
-    if not keys or len(keys) < count:
+    positions = turns.open[None]
+    first = positions.first()
+    if first is None or not 0 < count <= len(positions):
         return None
-    if turns.flow.group_order is GroupOrder.FAIR:
-        # After its first job, a group comes later in order: its second job has a lower priority, or is preceded by one
-        # more job in progress.
-        is_first = keys[0][:2] == keys[-1][:2]
-    else:
-        is_first = count == 1 or keys == list(islice(ready, count))
-    if not is_first:
-        return None
+    keys = [first]
+    if count > 1:
+        keys = list(islice(positions, count))
+        if turns.flow.group_order is GroupOrder.FAIR:
+            # After its first job, a group comes later in order: its second job has a lower priority, or is preceded by
+            # one more job in progress.
+            is_first = first[:2] == keys[-1][:2]
+        else:
+            is_first = keys == list(islice(ready, count))
+        if not is_first:
+            return None
     jobs = [turns.jobs[key[-1]] for key in keys]
-    return None if any(job.spec.timeout_time and is_due(job) for job in jobs) else jobs
+    for job in jobs:
+        if job.spec.timeout_time and is_due(job):
+            return None
+    return jobs
