@@ -163,7 +163,7 @@ def picture(tables: Tables) -> dict[str, Any]:
         assert list(table.wall_deadlines) == by_wall
         first = [when for when, _ in [*[*table.deadlines][:1], *[*table.batches.deadlines][:1]]]
         first += [when - tables.ahead for when, _ in by_wall[:1]]
-        gates = None if table.turns is None else table.turns.next_change
+        gates = None if table.turns is None else table.turns.gates.next_change
         assert table.next_deadline == min([*first, *([] if gates is None else [gates])], default=None)
         check_groups(table)
         assert {tag: list(ranks) for tag, ranks in table.names.ready_by_tag.items()} == _ready_by_tag(jobs)
@@ -288,7 +288,7 @@ def group_index(turns: Turns | None) -> object:
         for name, group in turns.groups.items()
     }
     lists = {tags: Counter((key[-1], key[:2]) for key in keys) for tags, keys in turns.open.items() if not tags or keys}
-    return groups, lists, list(turns.gates), set(turns.gates_over()), turns.held(0)
+    return groups, lists, list(turns.gates.times), set(turns.gates.over), turns.held(0)
 
 
 def _extras(group: Group) -> GroupExtras | None:

@@ -97,7 +97,9 @@ class FlowIndex:
         for turns in self.indexes:
             turns.set_item(kind, name, value)
 
-    def update(self) -> None:
-        """Bring the lists of groups up to date with the recorded changes."""
+    def update(self) -> bool:
+        """Bring the lists of groups up to date with the recorded changes; returns whether gates have changed."""
+        changed = False
         for turns in self.indexes:
-            turns.update()
+            changed = turns.update() or changed
+        return changed

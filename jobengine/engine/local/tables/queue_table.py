@@ -295,7 +295,7 @@ class QueueTable(GroupQueries):
         by_wall = takewhile(lambda entry: entry[0] <= wall, self.wall_deadlines)
         # A job whose two deadlines have both come is given once.
         ranks = dict.fromkeys(rank for _, rank in chain(elapsed, by_wall))
-        over = () if self.turns is None else map(GateOver, self.turns.gates_over())
+        over = () if self.turns is None else map(GateOver, [*self.turns.gates.over])
         batches = self.batches.due(now, self.jobs) if self.batches.entries else ()
         return chain((self.jobs[rank[2]] for rank in ranks), over, batches)
 
@@ -453,8 +453,7 @@ class QueueTable(GroupQueries):
             index.remove_all(values)
         self._entering.clear()
         self._leaving.clear()
-        if self.flow.indexes:
-            self.flow.update()
+        if self.flow.indexes and self.flow.update():
             self._deadlines_changed = True
         if self.batches.is_used and self.batches.update():
             self._deadlines_changed = True
@@ -483,7 +482,7 @@ class QueueTable(GroupQueries):
             elapsed = by_wall if elapsed is None else min(elapsed, by_wall)
         if self.batches.is_used and (batch := self.batches.deadlines.first()) is not None:
             elapsed = batch[0] if elapsed is None else min(elapsed, batch[0])
-        if (turns := self.flow.turns) is not None and (gate := turns.next_change) is not None:
+        if (turns := self.flow.turns) is not None and (gate := turns.gates.next_change) is not None:
             elapsed = gate if elapsed is None else min(elapsed, gate)
         self.next_deadline = elapsed
 

@@ -3,17 +3,30 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
-from itertools import chain, takewhile
+from itertools import chain
 from typing import Final
 
 from attrs import define, field
 
-from ....core.flow import GATE, GROUP, OF_QUEUE, OPEN, UNLIMITED, Flow, Gate, GroupOrder, gate_of, settings_of
+from ....core.flow import (
+    GATE,
+    GROUP,
+    NO_LIMITS,
+    OF_QUEUE,
+    OPEN,
+    UNLIMITED,
+    Flow,
+    Gate,
+    GroupOrder,
+    gate_of,
+    settings_of,
+)
 from ....core.model import FINISHED, Job, Rank, Spec
 from ....core.places import Place, place_of
 from ....core.sorting import GroupSort
 from ....core.stats import GroupState
 from ....core.turn_order import InTurn, Key
+from .gate_times import GateTimes
 from .group import NO_EXTRAS, FairGroup, Group, GroupExtras, Tags, made_group
 from .sorted_list import SortedList
 
@@ -45,11 +58,10 @@ class Turns:
     now: int = 0
     #: The positions of open groups: for None, of all; for tags, of those with ready jobs that have these tags.
     open: dict[Tags | None, SortedList[Key]] = field(factory=lambda: {None: SortedList()})
-    #: When the gate of a group changes next, and its name.
-    gates: SortedList[tuple[int, str]] = field(factory=SortedList)
-    _gate_moves: tuple[list[tuple[int, str]], list[tuple[int, str]]] = field(factory=lambda: ([], []))
-    #: The names of groups whose gate has no more effect.
-    _over: dict[str, None] = field(factory=dict)
+    #: Pending changes of the lists for tags: positions to insert, and positions to remove.
+    _tag_moves: dict[Tags, tuple[list[Key], list[Key]]] = field(factory=dict, init=False)
+    #: When the gates change.
+    gates: GateTimes = field(factory=GateTimes, init=False)
     #: The queue's own gate, which has no group.
     gate: Gate = OPEN
     #: The number of groups by size: ready jobs plus jobs in progress. The jobs beyond the limit are held.
@@ -115,6 +127,8 @@ class Turns:
     def queue_room(self) -> int:
         """How many jobs the queue's own limits allow to claim now."""
         limits = self.flow.limits
+        if limits is NO_LIMITS and self.gate is OPEN:
+            return UNLIMITED
         room = self.gate.left(limits.rate, self.now)
         return room if limits.in_progress is None else max(0, min(room, limits.in_progress - len(self.in_progress)))
 
@@ -139,19 +153,6 @@ class Turns:
         cap = min(self._cap, self._rate_cap)
         of_groups = self._held + sum((size - cap) * groups for size, groups in self._sizes.items() if size > cap)
         return max(of_groups, ready - self.queue_room)
-
-    @property
-    def next_change(self) -> int | None:
-        """The next elapsed time at which a gate changes; None if none does."""
-        if self._over:
-            return self.now
-        first = self.gates.first()
-        own = self.gate.next_change(self.flow.limits.rate, self.now)
-        return min((time for time in (first and first[0], own) if time is not None), default=None)
-
-    def gates_over(self) -> Iterable[str]:
-        """The names of gates without any more effect: a group's name, or OF_QUEUE."""
-        return list(self._over)
 
     def state(self, group: Group) -> GroupState:
         """The jobs of a group."""
@@ -316,7 +317,7 @@ class Turns:
         """Record the new value of a named thing."""
         if kind == GATE and name == OF_QUEUE:
             self.gate = gate_of(value)
-            self._note_own_gate()
+            self._set_own_gate()
         elif kind in (GATE, GROUP):
             group = self._group(name)
             self._touched[group] = None
@@ -331,7 +332,7 @@ class Turns:
         """Set new limits; the order of groups stays the same."""
         self.flow = flow
         self._set_caps()
-        self._note_own_gate()
+        self._set_own_gate()
         for group in self._special:
             self._touched[group] = None
             if group.name is not None and group.extras is not None:
@@ -342,13 +343,12 @@ class Turns:
 
     def advance(self, now: int) -> bool:
         """Open the gates whose time has come; returns whether there were any."""
-        first, own = self.gates.first(), self.gate.next_change(self.flow.limits.rate, self.now)
-        is_due = (first is not None and first[0] <= now) or (own is not None and own <= now)
+        is_due = self.gates.is_due(now)
         self.now = now
         if not is_due:
             return False
-        self._note_own_gate()
-        for _, name in takewhile(lambda entry: entry[0] <= now, self.gates):
+        self._set_own_gate()
+        for name in self.gates.due(now):
             group = self.groups[name]
             self._touched[group] = None
             self._set_limits(name, group.own_extras)
@@ -357,18 +357,22 @@ class Turns:
 
     # Indexes
 
-    def update(self) -> None:
-        """Bring the lists of groups up to date with the recorded changes."""
-        if not self._touched:
-            return
+    def update(self) -> bool:
+        """Bring the lists of groups up to date with the recorded changes; returns whether gates have changed."""
+        if self._touched:
+            self._place_touched()
+        return self.gates.update(self.now)
+
+    def _place_touched(self) -> None:
+        """Give the touched groups their places in the lists of open groups."""
         touched, self._touched = self._touched, {}
-        moves, cap, most_running = _Moves(), self._cap, self._most_running
-        inserted, removed = moves.positions[None]
+        cap, most_running = self._cap, self._most_running
+        inserted, removed = list[Key](), list[Key]()
         for group in touched:
             if group.extras is None and group.size is not None and group.running <= most_running:
                 position = group.position_below(cap)
             else:
-                position = self._update_special(group, moves)
+                position = self._update_special(group)
             was = group.position
             if position is not was and position != was:
                 group.position = position
@@ -379,21 +383,26 @@ class Turns:
             if position is None and group.is_gone:
                 del self.groups[group.name]
                 self._special.pop(group, None)
-        self._apply(moves)
+        self.open[None].move(inserted, removed)
+        if self._tag_moves:
+            self._move_tagged()
 
-    def _update_special(self, group: Group, moves: "_Moves") -> Key | None:
+    def _move_tagged(self) -> None:
+        """Bring the lists for tags up to date."""
+        for tags, changes in self._tag_moves.items():
+            positions = self.open.setdefault(tags, SortedList())
+            positions.move(*changes)
+            if not positions:
+                del self.open[tags]
+        self._tag_moves.clear()
+
+    def _update_special(self, group: Group) -> Key | None:
         """Update tags and counts of a group that is counted apart; returns its position, or None if it is closed."""
         room = self._room(group)
         first = group.first() if room > 0 else None
         extras = group.extras or NO_EXTRAS
-        old = extras.tag_positions or {}
-        if old or extras.by_tags or group.is_strict:
-            new = {} if first is None else group.positions_by_tags(first, self.jobs)
-            for tags in {*old, *new}:
-                if old.get(tags) != new.get(tags):
-                    moves.note(tags, old.get(tags), new.get(tags))
-            if old or new:
-                group.own_extras.tag_positions = new
+        if extras.tag_positions or extras.by_tags or group.is_strict:
+            self._place_by_tags(group, extras.tag_positions or {}, first)
         position = None if first is None else group.key(first, 0, 0)
         if group.extras is not None:
             group.extras.room = room
@@ -402,13 +411,17 @@ class Turns:
         self._count(group, room)
         return position
 
-    def _apply(self, moves: "_Moves") -> None:
-        gate_moves, self._gate_moves = self._gate_moves, ([], [])
-        self.gates.move(*gate_moves)
-        for tags, changes in moves.positions.items():
-            self.open.setdefault(tags, SortedList()).move(*changes)
-            if tags is not None and not self.open[tags]:
-                del self.open[tags]
+    def _place_by_tags(self, group: Group, old: dict[Tags, Key], first: Rank | None) -> None:
+        """Place a group, with its first job if it is open, in the lists for tags; `old` are its places there."""
+        new = {} if first is None else group.positions_by_tags(first, self.jobs)
+        for tags in {*old, *new}:
+            was, now = old.get(tags), new.get(tags)
+            if was != now:
+                inserted, removed = self._tag_moves.setdefault(tags, ([], []))
+                inserted += () if now is None else (now,)
+                removed += () if was is None else (was,)
+        if old or new:
+            group.own_extras.tag_positions = new
 
     def _count(self, group: Group, room: int) -> None:
         """Count the held jobs of a group: by its size if only limits of the queue can hold them, else in `_held`."""
@@ -463,35 +476,8 @@ class Turns:
         cap = UNLIMITED if limits.in_progress is None else limits.in_progress
         extras.cap = 0 if extras.settings.paused else cap
         changes = extras.gate.next_change(limits.rate, self.now)
-        if changes != extras.changes:
-            if changes is not None:
-                self._gate_moves[0].append((changes, name))
-            if extras.changes is not None:
-                self._gate_moves[1].append((extras.changes, name))
-            extras.changes = changes
-        self._note_over(name, extras.gate, changes)
+        self.gates.set(name, extras.gate, extras.changes, changes)
+        extras.changes = changes
 
-    def _note_own_gate(self) -> None:
-        self._note_over(OF_QUEUE, self.gate, self.gate.next_change(self.flow.limits.rate, self.now))
-
-    def _note_over(self, name: str, gate: Gate, changes: int | None) -> None:
-        """Record whether a gate has no more effect; `changes` is when it changes next, or None for never."""
-        if changes is None and gate is not OPEN:
-            self._over[name] = None
-        elif self._over:
-            self._over.pop(name, None)
-
-
-class _Moves:
-    """Changes of the lists of groups: values to insert, and values to remove."""
-
-    def __init__(self) -> None:
-        self.positions: dict[Tags | None, tuple[list[Key], list[Key]]] = {None: ([], [])}
-
-    def note(self, tags: Tags | None, old: Key | None, new: Key | None) -> None:
-        """Record that a group moves in the list for these tags."""
-        inserted, removed = self.positions.setdefault(tags, ([], []))
-        if new is not None:
-            inserted.append(new)
-        if old is not None:
-            removed.append(old)
+    def _set_own_gate(self) -> None:
+        self.gates.set_own(self.gate, self.gate.next_change(self.flow.limits.rate, self.now))
