@@ -14,8 +14,9 @@ _ROOT: Final = (
 )
 _HEALTH: Final = "GET /healthz says whether the server is alive, GET /readyz whether it accepts changes."
 _QUEUE: Final = "A queue is named in the query: GET /api/v1/queue?name=NAME, or GET /api/v1/queue/stats?name=NAME."
-_JOB: Final = "A job is named in the query: GET /api/v1/job?queue_name=NAME&uid=UID."
-_JOBS: Final = "A queue is named in the query: GET /api/v1/jobs?queue_name=NAME."
+_JOB: Final = "A job is named in the query: GET /api/v1/job?queueName=NAME&jobUID=UID."
+_TO_ADD: Final = "To add a job, send PUT /api/v1/job; to add several, send PUT /api/v1/jobs."
+_JOBS: Final = "A queue is named in the query: GET /api/v1/jobs?queueName=NAME."
 #: Common paths of other servers. The first match counts.
 _PATHS: Final = [
     (re.compile(pattern), advice)
@@ -28,6 +29,7 @@ _PATHS: Final = [
         (r"/(dashboard|ui|admin|console)(/.*)?", "The dashboard is at /, for browsers."),
         (r"(/api)?(/v1)?/queues?/[^/]+/jobs(/.*)?", _JOBS),
         (r"(/api)?(/v1)?/queues?/[^/]+(/.*)?", _QUEUE),
+        (r"(/api)?(/v1)?/jobs?/(add|create|new|enqueue|push|put|submit)", _TO_ADD),
         (r"(/api)?(/v1)?/jobs?/[^/]+(/.*)?", _JOB),
     )
 ]
