@@ -62,6 +62,8 @@ def dependency_options(function: Any) -> Any:
     options = (
         click.option(
             "--after",
+            "--depends-on",
+            "after",
             multiple=True,
             type=Awaited(),
             help="A job to wait for: its uid or, in another queue, QUEUE:UID; may be repeated.",

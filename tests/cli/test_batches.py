@@ -16,7 +16,7 @@ OTHER = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a12"
 
 
 def test_add_accepts_dependencies_in_the_same_queue_and_in_other_queues(shell: Shell) -> None:
-    shell("add", "mail", "{}", "--after", UID, "--after", f"a:b:{OTHER}", "--on-dependency-failure", "run")
+    shell("add", "mail", "{}", "--after", UID, "--depends-on", f"a:b:{OTHER}", "--on-dependency-failure", "run")
     expected = {"depends_on": [UID, ("a:b", OTHER)], "on_dependency_failure": "run"}
     assert shell.mail.asked == [("add", {}, expected)]
     assert shell("add", "mail", "{}", "--on-dependency-failure", "maybe").exit_code == 2
