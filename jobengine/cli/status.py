@@ -12,12 +12,14 @@ from .exit_codes import Exit, what_is_wrong
 from .session import Session, current
 from .suggestions import complete_queues
 from .terminal_text import counted, plain
-from .troubles import dead_letter_note, troubles
+from .troubles import dead_letter_note, paused_groups, troubles
 
 #: Seconds for which a call is retried: almost 0, so that the status appears at once.
 _RETRY_FOR: Final = 0.001
 #: The HTTP status of a running server that is not ready.
 _NOT_READY: Final = 503
+#: The most groups of a queue that are examined, those with the most queued jobs.
+_GROUPS: Final = 100
 
 
 @command("status", "jobengine status\njobengine status mail thumbnails\njobengine status --json")
@@ -26,10 +28,10 @@ def status(queue_names: tuple[str, ...]) -> None:
     """
     Show whether the server is up and ready, its version, and the queues that have trouble.
 
-    Trouble is: paused or held, jobs that wait without a worker, jobs that are retried after a failure, jobs that failed
-    in the last hour, and a full queue. Without QUEUE it covers all queues, which needs the server's admin key, or a
-    profile with a key for each queue. The exit code is 0 if the server is ready, 1 if it is not, as while it recovers,
-    and 5 if it does not answer.
+    Trouble is: paused or held, paused groups with jobs, jobs that wait without a worker, jobs that are retried after a
+    failure, jobs that failed in the last hour, and a full queue. Without QUEUE it covers all queues, which needs the
+    server's admin key, or a profile with a key for each queue. The exit code is 0 if the server is ready, 1 if it is
+    not, as while it recovers, and 5 if it does not answer.
     """
     session = current()
     session.retry_for = _RETRY_FOR
@@ -65,9 +67,17 @@ def _queues(session: Session, queue_names: Sequence[str]) -> list[QueueStats] | 
     return session.engine.queues() if settings.admin_key is not None else None
 
 
+def _troubles(session: Session, queue: QueueStats) -> list[str]:
+    """The troubles of a queue; its groups are read only if some of its jobs are held."""
+    if not queue.raw.get("held"):
+        return troubles(queue)
+    groups = session.engine.queue(queue.name).groups(sort="queued", limit=_GROUPS)
+    return [*troubles(queue), *paused_groups(groups)]
+
+
 def _print(session: Session, server: dict[str, Any], queues: list[QueueStats] | None) -> None:
     output = session.output
-    found = [(queue.name, troubles(queue)) for queue in queues or ()]
+    found = [(queue.name, _troubles(session, queue)) for queue in queues or ()]
     if session.json:
         known = queues is not None
         output.json({**server, "queues": [{"name": name, "troubles": what} for name, what in found] if known else None})

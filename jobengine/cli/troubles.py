@@ -1,9 +1,10 @@
 """The troubles of a queue, from its stats."""
 
 import shlex
+from collections.abc import Iterable
 from typing import Final
 
-from jobengine.client import QueueStats
+from jobengine.client import Group, QueueStats
 
 from .terminal_text import duration, moment
 
@@ -47,3 +48,12 @@ def troubles(queue: QueueStats) -> list[str]:
     if queue.max_jobs and queue.size >= queue.max_jobs:
         found.append(f"full, with {queue.size:,} jobs")
     return found
+
+
+def paused_groups(groups: Iterable[Group]) -> list[str]:
+    """The trouble that some of these groups are paused, though they have queued jobs; empty if none is."""
+    paused = [group for group in groups if group.own.paused and group.queued]
+    if not paused:
+        return []
+    queued = sum(group.queued for group in paused)
+    return [f"{f'group {paused[0].name!r}' if len(paused) == 1 else f'{len(paused)} groups'} paused, {queued:,} queued"]

@@ -72,6 +72,24 @@ def test_status_of_named_queues_needs_no_admin_key(shell: Shell) -> None:
     assert "in trouble\tnone\n" in shell("status", "mail").stdout
 
 
+@pytest.mark.parametrize(
+    ("paused", "trouble"),
+    [((), ""), (("b",), "group 'b' paused, 7 queued"), (("a", "b"), "2 groups paused, 14 queued")],
+)
+def test_status_reports_paused_groups_that_have_jobs(shell: Shell, paused: tuple[str, ...], trouble: str) -> None:
+    shell.mail.answers["stats"] = stats_of("mail", **_FINE, held=9)
+    groups = [group_of(name, own={"paused": name in paused}) for name in "abc"]
+    shell.mail.answers["groups"] = [*groups, group_of("d", queued=0, own={"paused": True})]
+    lines = dict(line.split("\t") for line in shell("status", "mail").stdout.splitlines())
+    assert (lines["in trouble"], lines.get("mail", "")) == ("1" if trouble else "none", trouble)
+
+
+def test_status_reads_no_groups_if_no_job_is_held(shell: Shell) -> None:
+    shell.mail.answers["stats"] = stats_of("mail", **_FINE, held=0)
+    shell("status", "mail")
+    assert "groups" not in [name for name, *_ in shell.mail.asked]
+
+
 def test_status_without_a_key_for_queues_shows_the_server() -> None:
     shell = Shell(FakeEngine(access_key=None))
     done = shell("status")
