@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, get_args
@@ -116,12 +117,18 @@ def explain(queue_name: str, uid: str) -> None:
     for for_http, at_a_shell in _AT_A_SHELL.items():
         reason = reason.replace(for_http, at_a_shell.format(**quoted))
     session.output.record({**explanation.raw, "reason": reason})
+    for hint in _hints(explanation):
+        session.output.note(hint.format(**quoted))
+
+
+def _hints(explanation: Explanation) -> Iterator[str]:
+    """The commands that help the job, as sentences with gaps for names."""
+    if explanation.paused and explanation.state == "queued":
+        yield "`jobengine queue resume {queue}` ends the pause."
     if advice := _ADVICE.get(_what_holds(explanation)):
-        session.output.note(f"`jobengine {advice.format(**quoted)}` changes that.")
+        yield f"`jobengine {advice}` changes that."
     elif explanation.held_by == _DEPENDENCIES:
-        session.output.note(
-            f"`jobengine {_GRAPH.format(**quoted)}` shows what this job waits for, directly and through others."
-        )
+        yield "`jobengine graph {queue} {uid}` shows what this job waits for, directly and through others."
 
 
 #: The command that ends or changes each cause of a hold, by the result of _what_holds.
@@ -135,27 +142,35 @@ _ADVICE: Final = {
     "queue_hold": "queue release {queue}",
     "failed_before": "retry {queue} {holder}",
 }
-#: The value of `held_by` for a job that depends on others, and the command that shows its dependencies.
+#: The value of `held_by` for a job that depends on others.
 _DEPENDENCIES: Final = "dependencies"
-_GRAPH: Final = "graph {queue} {uid}"
 #: Advice for HTTP in a reason, and what replaces it.
 _AT_A_SHELL: Final = {
     'send new_status "queued" with {"depends_on": []}.': "use `jobengine retry {queue} {uid} --without-dependencies`.",
     "set its state to queued to run it again.": "`jobengine retry {queue} {uid}` runs it again.",
     "move it back with move_to.": "move it back with `jobengine move`.",
 }
+_PAUSED: Final = "The queue is paused. "
 _OF_THE_QUEUE: Final = "The queue is held."
+#: How the reason begins if the limit or rate allows more claims now, but the jobs before this one will use them up.
+_BEHIND_OTHERS: Final = re.compile(r"\d+ jobs?( of the group .+)? (is|are) before it, and at most ", re.DOTALL)
 #: A time of the server in a reason.
 _TIME: Final = re.compile(r"(?<=before |.until |....at |.since )\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 def _what_holds(explanation: Explanation) -> str:
-    """The key of _ADVICE: `held_by`, but each kind of hold, and a failed job in strict order, has its own key."""
+    """
+    The key of _ADVICE: `held_by`, but each kind of hold, and a failed job in strict order, has its own key. Empty while
+    a limit or rate allows more claims: raising it would not get the job claimed.
+    """
+    reason = explanation.reason.removeprefix(_PAUSED)
+    if _BEHIND_OTHERS.match(reason):
+        return ""
     if explanation.held_by == "order" and _failed_holder(explanation):
         return "failed_before"
     if explanation.held_by != "hold":
         return explanation.held_by or ""
-    if explanation.reason.startswith(_OF_THE_QUEUE):
+    if reason.startswith(_OF_THE_QUEUE):
         return "queue_hold"
     return "group_pause" if explanation.opens is None else "group_hold"
 

@@ -133,10 +133,10 @@ def _hold_by_group(table: Table, job: Job, now: int) -> Hold | None:
         return _hold_by_order(table, job, name, state, before)
     limit = limits.in_progress
     if limit is not None and state.in_progress + before >= limit:
-        text = f"The group {name!r} has {state.in_progress} of {limit} jobs in progress{_come_first(before)}."
+        text = _limit_reason(f"The group {name!r}", f" of the group {name!r}", state.in_progress, limit, before)
         return Hold(by=HeldBy.GROUP_LIMIT, reason=text, holders=table.holders_of_group(name))
     if limits.rate is not None and gate.left(limits.rate, now) <= before:
-        return _hold_by_rate(HeldBy.GROUP_RATE, f"of the group {name!r} ", gate, limits.rate, now, before)
+        return _hold_by_rate(HeldBy.GROUP_RATE, f" of the group {name!r}", gate, limits.rate, now, before)
     return None
 
 
@@ -159,17 +159,35 @@ def _hold_by_queue(table: Table, now: int, before: int) -> Hold | None:
         return Hold(by=HeldBy.HOLD, reason="The queue is held.", opens=gate.held)
     running, limit = table.running(), limits.in_progress
     if limit is not None and running + before >= limit:
-        text = f"The queue has {running} of {limit} jobs in progress{_come_first(before)}."
+        text = _limit_reason("The queue", "", running, limit, before)
         return Hold(by=HeldBy.QUEUE_LIMIT, reason=text, holders=table.holders_of_group(None))
     if limits.rate is not None and gate.left(limits.rate, now) <= before:
         return _hold_by_rate(HeldBy.QUEUE_RATE, "", gate, limits.rate, now, before)
     return None
 
 
+def _limit_reason(which: str, whose: str, running: int, limit: int, before: int) -> str:
+    """Why a limit holds a job: it is reached, or will be once the jobs before the job are claimed."""
+    if running >= limit:
+        return f"{which} has {running} of {limit} jobs in progress{_come_first(before)}."
+    at_most = f"at most {limit} {'runs' if limit == 1 else 'run'} at once"
+    return f"{_before_it(whose, before)}, and {at_most}; {running} {'runs' if running == 1 else 'run'} now."
+
+
 def _hold_by_rate(by: HeldBy, whose: str, gate: Gate, rate: Rate, now: int, before: int) -> Hold:
-    used = rate.count - gate.left(rate, now)
-    text = f"{used} of at most {rate.count} jobs {whose}were claimed in the last {rate.seconds} seconds"
-    return Hold(by=by, reason=f"{text}{_come_first(before)}.", opens=gate.opens(rate))
+    """The hold by a rate that is used up, or will be once the jobs before the job are claimed."""
+    left = gate.left(rate, now)
+    used, seconds = rate.count - left, rate.seconds
+    if not left:
+        text = f"{used} of at most {rate.count} jobs{whose} were claimed in the last {seconds} seconds"
+        return Hold(by=by, reason=f"{text}{_come_first(before)}.", opens=gate.opens(rate))
+    at_most = f"at most {rate.count} can be claimed in any {seconds} seconds"
+    were = f"{used} {'was' if used == 1 else 'were'} claimed in the last {seconds}"
+    return Hold(by=by, reason=f"{_before_it(whose, before)}, and {at_most}; {were}.")
+
+
+def _before_it(whose: str, before: int) -> str:
+    return f"{_jobs(before)}{whose} {'is' if before == 1 else 'are'} before it"
 
 
 def _jobs(number: int) -> str:

@@ -243,6 +243,9 @@ def test_explain_of_a_failed_job_names_the_commands_that_run_it_again(shell: She
         ("hold", "The queue is held. The next can be claimed at 1.", {"opens": 1}, "queue release mail"),
         ("order", "1 job must be finished first.", {"holders": [{**_HOLDER, "state": "queued"}]}, ""),
         ("order", "A job has failed.", {"holders": [{**_HOLDER, "state": "failed"}]}, "retry mail h"),
+        ("queue_limit", "3 jobs are before it, and at most 2 run at once; 0 run now.", {}, ""),
+        ("group_limit", "1 job of the group 'a\nb' is before it, and at most 1 runs at once; 0 run now.", {}, ""),
+        ("queue_rate", "2 jobs are before it, and at most 2 can be claimed in any 60 seconds.", {}, ""),
     ],
 )
 def test_explain_of_a_held_job_names_the_command_that_changes_the_limit_or_hold(
@@ -255,6 +258,26 @@ def test_explain_of_a_held_job_names_the_command_that_changes_the_limit_or_hold(
     assert shell("explain", "mail", UID, "--json").stderr == ""
     lines = dict(line.split("\t") for line in done.stdout.splitlines())
     assert lines.get("holders.1.lease_expires") == ("1970-01-01T00:00:01Z" if "holders" in more else None)
+
+
+@pytest.mark.parametrize(
+    ("held_by", "reason", "advice"),
+    [
+        (None, "It is the next.", None),
+        ("queue_limit", "3 jobs are before it, and at most 2 run at once; 0 run now.", None),
+        ("queue_limit", "The queue has 2 of 2 jobs in progress.", "queue configure mail --limit N"),
+        ("hold", "The queue is held. The next can be claimed at 1.", "queue release mail"),
+    ],
+)
+def test_explain_of_a_job_in_a_paused_queue_names_the_command_that_ends_the_pause_first(
+    shell: Shell, held_by: str | None, reason: str, advice: str | None
+) -> None:
+    raw = {"uid": UID, "state": "queued", "reason": f"The queue is paused. {reason}", "paused": True}
+    shell.mail.answers["explain"] = Explanation(raw | ({} if held_by is None else {"held_by": held_by}))
+    hints = ["`jobengine queue resume mail` ends the pause.", advice and f"`jobengine {advice}` changes that."]
+    assert shell("explain", "mail", UID).stderr.splitlines() == [hint for hint in hints if hint]
+    shell.mail.answers["explain"] = Explanation({**raw, "state": "complete", "reason": "It is complete."})
+    assert shell("explain", "mail", UID).stderr == ""
 
 
 def test_explain_of_a_held_job_shows_the_time_left_until_each_time(shell: Shell) -> None:

@@ -65,12 +65,58 @@ def test_a_page_of_a_group_leaves_out_ready_jobs_of_other_groups(order: GroupOrd
     assert table.page(None, 9, State.COMPLETE, group="a") == ([], None)
 
 
-def test_explain_of_a_job_behind_a_limit_counts_the_ready_jobs_that_come_first() -> None:
-    world = Grouped(group_limits=Limits(in_progress=1))
-    world.add(group="a")
-    hold = world.hold_of(world.add(group="a"))
+@pytest.mark.parametrize(
+    ("flow", "running", "by", "reason"),
+    [
+        (
+            {"limits": Limits(in_progress=2)},
+            0,
+            "queue_limit",
+            "3 jobs are before it, and at most 2 run at once; 0 run now.",
+        ),
+        (
+            {"limits": Limits(in_progress=2)},
+            1,
+            "queue_limit",
+            "2 jobs are before it, and at most 2 run at once; 1 runs now.",
+        ),
+        (
+            {"limits": Limits(in_progress=2)},
+            2,
+            "queue_limit",
+            "The queue has 2 of 2 jobs in progress, and 1 job comes first.",
+        ),
+        (
+            {"group_limits": Limits(in_progress=1)},
+            0,
+            "group_limit",
+            "3 jobs of the group 'a' are before it, and at most 1 runs at once; 0 run now.",
+        ),
+        (
+            {"limits": Limits(rate=Rate(2, 60))},
+            1,
+            "queue_rate",
+            "2 jobs are before it, and at most 2 can be claimed in any 60 seconds; 1 was claimed in the last 60.",
+        ),
+        (
+            {"group_limits": Limits(rate=Rate(3, 60))},
+            0,
+            "group_rate",
+            "3 jobs of the group 'a' are before it, and at most 3 can be claimed in any 60 seconds; "
+            "0 were claimed in the last 60.",
+        ),
+    ],
+)
+def test_explain_of_a_job_behind_others_says_how_much_of_the_limit_or_rate_is_used(
+    flow: dict[str, Limits], running: int, by: str, reason: str
+) -> None:
+    world = Grouped(**flow)
+    jobs = [world.add(group="a") for _ in range(4)]
+    for _ in range(running):
+        world.hold()
+    hold = world.hold_of(jobs[-1])
     assert hold is not None
-    assert hold.reason == "The group 'a' has 0 of 1 jobs in progress, and 1 job comes first."
+    assert (hold.by, hold.reason, hold.opens) == (by, reason, None)
 
 
 def test_explain_has_the_time_when_the_group_rate_next_allows_a_claim() -> None:

@@ -176,6 +176,17 @@ def test_explain_gives_each_reason_of_the_table(reason: str, job: dict[str, Any]
     assert reason in shell("explain", "mail", uid).stdout
 
 
+def test_a_job_behind_a_limit_that_is_not_reached_gets_the_reason_of_the_table_and_no_hint(shell: Shell) -> None:
+    shell("queue", "configure", "mail", "--limit", "2")
+    *_, last = [shell.add([ADA])[0] for _ in range(4)]
+    reason = "3 jobs are before it, and at most 2 run at once; 0 run now."
+    assert f"| `{reason}` |" in TEXT
+    done = shell("explain", "mail", last)
+    assert (reason in done.stdout, done.stderr) == (True, "")
+    shell("queue", "pause", "mail")
+    assert shell("explain", "mail", last).stderr == "`jobengine queue resume mail` ends the pause.\n"
+
+
 def test_a_held_group_is_named_and_released_as_the_table_says(shell: Shell) -> None:
     (uid,) = shell.add([ADA], group="customer-7")
     shell("group", "hold", "mail", "customer-7", "--for", "1h")
