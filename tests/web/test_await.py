@@ -112,6 +112,15 @@ def test_explain_of_a_delayed_job_shows_the_end_of_its_delay(server: MemoryServe
     assert (shown["not_before"], "ahead" in shown, time_text(due) in shown["reason"]) == (due, False, True)
 
 
+def test_explain_of_a_delayed_retry_names_the_attempt_before_it(server: MemoryServer) -> None:
+    uid = add(server, max_attempts=2, retry_delay_seconds=60)["uid"]
+    lease = hold(server)["lease"]
+    change(server, uid, lease=lease, new_status="failed")
+    due = time_text(int(server.clock.seconds()) + 60)
+    reason = f"It can't be claimed before {due}. It is retried then, after attempt 1 of 2."
+    assert explain(server, uid)["reason"] == reason
+
+
 @pytest.mark.parametrize("worker", ["w", None])
 def test_explain_of_a_job_in_progress_shows_the_worker_and_the_lease_end(
     server: MemoryServer, worker: str | None
