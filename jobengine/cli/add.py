@@ -118,8 +118,18 @@ def add_jobs(queue_name: str, content: Any, given: Mapping[str, Any]) -> None:
     elif wait:
         _add_and_wait(session, session.queue(queue_name), content, given["wait_at_most"], options)
     else:
-        job = session.queue(queue_name).add(content, **options)
-        session.output.value(job.uid, **job.raw)
+        _add_one(session, queue_name, content, options)
+
+
+def _add_one(session: Session, queue_name: str, content: Any, options: Any) -> None:
+    """Add the job and print its uid, or end with advice on how to repeat the command without adding it twice."""
+    uid = options.pop("uid", None) or str(uuid4())
+    try:
+        job = session.queue(queue_name).add(content, uid=uid, **options)
+    except OutcomeUnknown as error:
+        again = "" if _has_key(options) else f" with --uid {uid}, so that it is not added twice"
+        raise Failed(f"{session.what_is_wrong(error)} Run the same command again{again}.", exit_of(error)) from None
+    session.output.value(job.uid, **job.raw)
 
 
 def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float | None, options: Any) -> None:

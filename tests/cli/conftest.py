@@ -1,8 +1,10 @@
 import pytest
 
-from .fakes import Shell
+from .fakes import UID, Shell
 
 
 @pytest.fixture
-def shell() -> Shell:
+def shell(monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A shell whose commands give this uid to each job that they add."""
+    monkeypatch.setattr("jobengine.cli.add.uuid4", lambda: UID)
     return Shell()

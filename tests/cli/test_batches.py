@@ -17,7 +17,7 @@ OTHER = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a12"
 
 def test_add_accepts_dependencies_in_the_same_queue_and_in_other_queues(shell: Shell) -> None:
     shell("add", "mail", "{}", "--after", UID, "--depends-on", f"a:b:{OTHER}", "--on-dependency-failure", "run")
-    expected = {"depends_on": [UID, ("a:b", OTHER)], "on_dependency_failure": "run"}
+    expected = {"uid": UID, "depends_on": [UID, ("a:b", OTHER)], "on_dependency_failure": "run"}
     assert shell.mail.asked == [("add", {}, expected)]
     assert shell("add", "mail", "{}", "--on-dependency-failure", "maybe").exit_code == 2
 
@@ -30,7 +30,7 @@ def test_jobs_are_added_to_a_batch_one_by_one_and_from_a_file(
     assert shell(*command, '{"n": 0}', "--priority", "1").stdout == f"{UID}\n"
     assert shell(*command, "--many", str(tmp_path / "jobs")).exit_code == 0
     assert [(call[0], call[-1]) for call in shell.mail.asked] == [
-        ("add", {"priority": 1, "batch": "b"}),
+        ("add", {"uid": UID, "priority": 1, "batch": "b"}),
         ("add_in_chunks", {"batch": "b"}),
     ]
     assert shell(*command).exit_code == 2

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,6 @@ from .fakes import KEY, UID, FakeEngine, Shell, job_of
         (Forbidden("no", status=403), 4),
         (Unavailable("no"), 5),
         (Unavailable("no", status=502), 5),
-        (OutcomeUnknown("no"), 5),
-        (OutcomeUnknown("no", status=503), 5),
     ],
 )
 def test_errors_go_to_standard_error_and_set_the_exit_code(shell: Shell, error: JobEngineError, code: int) -> None:
@@ -67,6 +65,20 @@ def test_errors_go_to_standard_error_and_set_the_exit_code(shell: Shell, error: 
     done = shell("add", "mail", "{}")
     assert (done.exit_code, done.stdout, done.stderr) == (code, "", "jobengine: no\n")
     assert shell.engine.closed
+
+
+@pytest.mark.parametrize(
+    ("options", "again"),
+    [
+        ((), f"Run the same command again with --uid {UID}, so that it is not added twice."),
+        (("--uid", "mine"), "Run the same command again with --uid mine, so that it is not added twice."),
+        (("--unique-key", "k"), "Run the same command again."),
+    ],
+)
+def test_add_shows_how_to_repeat_it_if_its_outcome_is_unknown(shell: Shell, options: Sequence[str], again: str) -> None:
+    shell.mail.answers["add"] = OutcomeUnknown("The answer was lost.", status=503)
+    done = shell("add", "mail", "{}", *options)
+    assert (done.exit_code, done.stderr) == (5, f"jobengine: The answer was lost. {again}\n")
 
 
 @pytest.mark.parametrize(

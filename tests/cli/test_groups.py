@@ -211,7 +211,7 @@ def test_jobs_are_added_and_moved_to_a_group(shell: Shell) -> None:
     shell("update", "mail", UID, "--group", "h")
     shell("update", "mail", UID, "--group", "")
     assert shell.mail.asked == [
-        ("add", {}, {"group": "g"}),
+        ("add", {}, {"uid": UID, "group": "g"}),
         ("update", UID, {"group": "h"}),
         ("update", UID, {"group": ""}),
     ]
