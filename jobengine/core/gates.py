@@ -58,6 +58,8 @@ class GateChanges:
 
     def facts(self) -> list[Fact]:
         """The facts of all changes. If there are any, a queue without flow gets flow first: gates need it."""
+        if not self._changed:
+            return []
         name, item = self.table.queue.name, self.table.item
         found = [ItemSet(name, GATE, gate, text) for gate, text in self._changed.items() if text != item(GATE, gate)]
         return [*with_flow(self.table), *found] if found else []

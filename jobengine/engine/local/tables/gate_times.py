@@ -23,7 +23,8 @@ class GateTimes:
     next_change: int | None = field(default=None, init=False)
     #: Pending changes of `times`: values to insert, and values to remove.
     _moves: tuple[list[tuple[int, str]], list[tuple[int, str]]] = field(factory=lambda: ([], []), init=False)
-    _has_changed: bool = field(default=False, init=False)
+    #: Whether changes were recorded since the last update.
+    has_changed: bool = field(default=False, init=False)
 
     def set_own(self, gate: Gate, now: int | None) -> None:
         """Record that the queue's own gate changes next at `now`; None stands for never."""
@@ -41,7 +42,7 @@ class GateTimes:
         self._note_over(name, gate, now)
 
     def _note_over(self, name: str, gate: Gate, changes: int | None) -> None:
-        self._has_changed = True
+        self.has_changed = True
         if changes is None and gate is not OPEN:
             self.over[name] = None
         elif self.over:
@@ -56,14 +57,11 @@ class GateTimes:
         first = self.times.first()
         return (first is not None and first[0] <= now) or (self.own is not None and self.own <= now)
 
-    def update(self, now: int) -> bool:
-        """Bring times up to date with the recorded changes; returns whether there were any."""
-        if not self._has_changed:
-            return False
-        self._has_changed = False
+    def update(self, now: int) -> None:
+        """Bring times up to date with the recorded changes."""
+        self.has_changed = False
         self.times.move(*self._moves)
         self._moves = ([], [])
         first = self.times.first()
         times = (now if self.over else None, first and first[0], self.own)
         self.next_change = min((time for time in times if time is not None), default=None)
-        return True

@@ -172,10 +172,13 @@ class Group(Struct, eq=False, gc=False):
         """Add a ready job, not in strict order; returns whether it comes first."""
         jobs = self.jobs
         self.ready += 1
-        # The usual case of _with, without a call.
-        if isinstance(jobs, list) and 0 < len(jobs) < _LONG and rank > jobs[-1]:
-            jobs.append(rank)
-            return False
+        # The usual cases of _with, without a call.
+        if isinstance(jobs, list) and 0 < len(jobs) < _LONG:
+            if rank > jobs[-1]:
+                jobs.append(rank)
+                return False
+            insort(jobs, rank)
+            return jobs[0] is rank
         self.jobs = _with(jobs, rank)
         return next(iter(self.jobs)) is rank
 

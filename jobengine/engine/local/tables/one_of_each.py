@@ -5,19 +5,18 @@ A fast path: whether a claim takes just these jobs is seen from the first positi
 order of turns, which saves two thirds of the time to find the jobs. Otherwise turns.py decides.
 """
 
-from collections.abc import Callable
 from itertools import islice
 
 from ....core.flow import GroupOrder
-from ....core.model import Job, Rank
+from ....core.model import SECOND, Job, Rank
 from .sorted_list import SortedList
 from .turns import Turns
 
 
-def one_of_each(turns: Turns, ready: SortedList[Rank], count: int, is_due: Callable[[Job], bool]) -> list[Job] | None:
+def one_of_each(turns: Turns, ready: SortedList[Rank], count: int, wall: int) -> list[Job] | None:
     """
     The jobs for a claim of `count` jobs without tags, if it takes one job from each of `count` groups; else None.
-    `ready` has the ranks of all ready jobs; jobs that are due for removal are not claimed.
+    `ready` has the ranks of all ready jobs; jobs whose `timeout_time` has come by the wall clock are not claimed.
     """
     positions = turns.open[None]
     first = positions.first()
@@ -36,6 +35,6 @@ def one_of_each(turns: Turns, ready: SortedList[Rank], count: int, is_due: Calla
             return None
     jobs = [turns.jobs[key[-1]] for key in keys]
     for job in jobs:
-        if job.spec.timeout_time and is_due(job):
+        if 0 < job.spec.timeout_time * SECOND <= wall:
             return None
     return jobs

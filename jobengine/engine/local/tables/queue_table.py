@@ -210,17 +210,17 @@ class QueueTable(GroupQueries):
     def claim_order(self, tags: tuple[str, ...], now: int, count: int) -> Iterator[Job]:
         jobs, wall, turns = self.jobs, now + self._clock.ahead, self.flow.turns
         if turns is not None:
-            return self._in_turn(turns, tags, self._is_over(wall), min(count, turns.queue_room))
+            return self._in_turn(turns, tags, wall, min(count, turns.queue_room))
         ranks = self.names.ready_ranks(tags, jobs) if tags else self.ready
         claimable = (
             job for rank in ranks if not (until := (job := jobs[rank[2]]).spec.timeout_time) or until * SECOND > wall
         )
         return islice(claimable, count)
 
-    def _in_turn(self, turns: Turns, tags: tuple[str, ...], is_due: Callable[[Job], bool], count: int) -> Iterator[Job]:
+    def _in_turn(self, turns: Turns, tags: tuple[str, ...], wall: int, count: int) -> Iterator[Job]:
         """The first `count` jobs that a claim with these tags gets, in a queue with flow."""
-        jobs = None if tags else one_of_each(turns, self.ready, count, is_due)
-        return islice(turns.order(tags, is_due), count) if jobs is None else iter(jobs)
+        jobs = None if tags else one_of_each(turns, self.ready, count, wall)
+        return islice(turns.order(tags, self._is_over(wall)), count) if jobs is None else iter(jobs)
 
     def turn_order(self, now: int) -> Iterator[Job]:
         return self._groups.order((), self._is_over(now + self._clock.ahead))

@@ -361,13 +361,18 @@ class Turns:
         """Bring the lists of groups up to date with the recorded changes; returns whether gates have changed."""
         if self._touched:
             self._place_touched()
-        return self.gates.update(self.now)
+        if not self.gates.has_changed:
+            return False
+        self.gates.update(self.now)
+        return True
 
     def _place_touched(self) -> None:
         """Give the touched groups their places in the lists of open groups."""
         touched, self._touched = self._touched, {}
         cap, most_running = self._cap, self._most_running
-        inserted, removed = list[Key](), list[Key]()
+        # Without `list[Key]()`, which takes half a microsecond each time.
+        inserted: list[Key] = []
+        removed: list[Key] = []
         for group in touched:
             if group.extras is None and group.size is not None and group.running <= most_running:
                 position = group.position_below(cap)
