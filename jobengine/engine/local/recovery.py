@@ -1,5 +1,6 @@
 """Reads the file back at the start: applies its facts again, without rules or clock."""
 
+import gc
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Final
@@ -32,6 +33,9 @@ def read_back(journal: Journal, tables: Tables, gradual_free: GradualFree, now: 
     # A step may read several frames, as many are short.
     while some := list(islice(records, _AT_ONCE)):
         gradual_free.add_deleted(_load(some, tables, journal.path), tables)
+        if len(some) == _AT_ONCE:
+            # None of this is garbage; a collection would begin soon, and examine all of it.
+            gc.freeze()
         yield
     yield from tables.index_groups(_AT_ONCE)
     if journal.torn is not None:
