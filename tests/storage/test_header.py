@@ -128,7 +128,7 @@ def test_the_repr_of_a_value_hides_its_key() -> None:
     _, chain = new_file(lock)
     assert repr(lock.key)[2:10] not in repr(lock)
     assert "SecretBox" not in repr(chain)
-    assert "content" not in repr(frames.Frame(kind=Kind.COMMIT, body=b"content", ends=[]))
+    assert "content" not in repr(frames.Frame(kind=Kind.COMMIT, records=(b"content",)))
 
 
 def test_a_frame_of_an_unknown_kind_is_refused_as_a_newer_format() -> None:
