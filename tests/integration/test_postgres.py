@@ -25,6 +25,7 @@ from tests.torture.disks import small_disk
 
 from .conftest import MakeDaemon
 from .daemons import READABLE, SECRET, STRACE, Client, Daemon, Reply, until
+from .documents import blocks
 
 #: The errors that a client raises if its server or connection is gone.
 LOST = (OSError, HTTPException)
@@ -90,6 +91,7 @@ def test_the_error_for_a_database_user_without_rights_names_the_missing_right(
         daemon = make_daemon(settings={"DATABASE_URL": url.replace("user=jobengine", "user=guest")})
         migrate = _migrate(daemon)
         assert (migrate.returncode, "permission denied for database closed" in migrate.stderr) == (1, True)
+        assert 'run once: CREATE SCHEMA jobengine AUTHORIZATION "guest"' in migrate.stderr
         with connected(url) as owner:
             schema.migrate(owner, SECRET.encode(), QUICK_KDF)
         assert daemon.run() == 1
@@ -97,6 +99,25 @@ def test_the_error_for_a_database_user_without_rights_names_the_missing_right(
         connection.execute("GRANT USAGE ON SCHEMA jobengine TO guest")
         assert daemon.run() == 1
         assert "permission denied for table meta" in daemon.log + daemon.errors
+
+
+def test_a_server_whose_role_has_exactly_the_documented_rights_works(make_daemon: MakeDaemon, cluster: Cluster) -> None:
+    url = cluster.make_database("serving")
+    with connected(url) as owner:
+        schema.migrate(owner, SECRET.encode(), QUICK_KDF)
+        owner.execute("CREATE ROLE jobengine_server LOGIN")
+        (grants,) = blocks("docs/postgresql.md", "sql", "## A role that only serves")
+        for grant in grants.splitlines():
+            owner.execute(grant.encode())
+        server = url.replace("user=jobengine", "user=jobengine_server")
+        daemon = make_daemon(settings={"DATABASE_URL": server}).start()
+        with daemon.client() as client:
+            client.make_queue()
+            assert client.add().status == 201
+            owner.execute("REVOKE USAGE ON ALL SEQUENCES IN SCHEMA jobengine FROM jobengine_server")
+            until("it is not ready", lambda: client.ready().status == 503)
+            assert "the role needs USAGE on the sequence batch" in client.ready().body.decode()
+            assert "the database is not usable: the role needs USAGE on the sequence batch" in daemon.log
 
 
 def test_migrate_with_a_mistyped_address_exits_with_2_and_does_not_print_the_address(make_daemon: MakeDaemon) -> None:

@@ -58,6 +58,10 @@ _TABLES: Final = (
 _RESTORE: Final = "restore what is missing from a dump, unless the role only lacks USAGE on the schema jobengine"
 
 
+#: What `find_lack` says of a missing table or sequence, a table and a sequence.
+_KINDS: Final = (None, False, True)
+
+
 class Lacking(Exception):
     """The database lacks tables or rows that every command needs; str() says which."""
 
@@ -202,11 +206,13 @@ def _check_lack(found: Sequence[Row]) -> None:
     """Raise Lacking if tables or rights are missing, and ReadOnlySqlTransaction if nothing can be written."""
     if any(name is None for name, _ in found):
         raise ReadOnlySqlTransaction
-    missing, denied = ([name for name, is_missing in found if is_missing is kind] for kind in (True, False))
+    missing, tables, sequences = (", ".join([name for name, kind in found if kind is one]) for one in _KINDS)
     if missing:
-        raise Lacking(f"tables are missing: {', '.join(missing)}; {_RESTORE}")
-    if denied:
-        raise Lacking(f"the role needs SELECT, INSERT, UPDATE and DELETE on: {', '.join(denied)}")
+        raise Lacking(f"tables are missing: {missing}; {_RESTORE}")
+    needs = [f"SELECT, INSERT, UPDATE and DELETE on: {tables}"] if tables else []
+    needs += [f"USAGE on the sequence {sequences}"] if sequences else []
+    if needs:
+        raise Lacking(f"the role needs {'; and '.join(needs)}")
 
 
 def now_of(rows: Rows, found: Sequence[Row]) -> Now:

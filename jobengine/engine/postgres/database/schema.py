@@ -3,9 +3,9 @@
 from typing import Final, LiteralString
 
 from psycopg import Connection
-from psycopg.errors import DuplicateSchema, DuplicateTable, UndefinedTable, UniqueViolation
+from psycopg.errors import DuplicateSchema, DuplicateTable, InsufficientPrivilege, UndefinedTable, UniqueViolation
 
-from ....storage.errors import NewerFormat, NotADatabase
+from ....storage.errors import NewerFormat, NotADatabase, StorageError
 from ....storage.frames import Kdf
 from ..recount_failures import enter_old_failures
 from ..sql import named
@@ -200,7 +200,7 @@ def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
         ((is_bare, has_tables),) = _FIND_SCHEMA.execute(connection).fetchall()
         if is_bare:
             # IF NOT EXISTS would need the permission to create schemas even if the schema exists.
-            connection.execute("CREATE SCHEMA jobengine")
+            _create_schema(connection)
         version, seal = _locked(connection, secret) if has_tables else (0, None)
         for number, step in enumerate(_STEPS[version:], version + 1):
             for statement in step:
@@ -231,6 +231,16 @@ def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
         advice = "use a newer JobEngine" if row[0] > VERSION else "run: jobengine db migrate"
         raise NewerFormat(f"the schema has version {row[0]}, this JobEngine works with {VERSION}; {advice}")
     return _seal(row, secret)
+
+
+def _create_schema(connection: "Connection[Row]") -> None:
+    try:
+        connection.execute("CREATE SCHEMA jobengine")
+    except InsufficientPrivilege as error:
+        raise StorageError(
+            f"the user of DATABASE_URL may not make the schema jobengine ({error.diag.message_primary}). As the "
+            f'database\'s owner, run once: CREATE SCHEMA jobengine AUTHORIZATION "{connection.info.user}"'
+        ) from None
 
 
 def _locked(connection: "Connection[Row]", secret: bytes) -> tuple[int, Seal]:

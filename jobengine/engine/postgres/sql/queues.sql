@@ -55,17 +55,17 @@ LIMIT 50;
 SELECT 1 FROM meta FOR UPDATE;
 
 -- name: find_lack
--- The missing ones of these tables and sequences, and the tables that this role may not change. A row without a name:
--- the transaction is read-only.
-SELECT n.name, c.oid IS NULL
+-- The missing ones of these tables and sequences, and those that this role may not use. The second column is true for
+-- a sequence, false for a table, and null for a missing one. A row without a name: the transaction is read-only.
+SELECT n.name, c.relkind = 'S'
 FROM unnest(:names::text[]) AS n (name)
 LEFT JOIN pg_class c ON c.oid = to_regclass('jobengine.' || n.name)
-WHERE c.oid IS NULL OR (
-    c.relkind = 'r' AND NOT (
-        has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'UPDATE')
+WHERE c.oid IS NULL OR NOT CASE c.relkind
+    WHEN 'S' THEN has_sequence_privilege(c.oid, 'USAGE, UPDATE')
+    WHEN 'r' THEN has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'UPDATE')
         AND (n.name = 'meta' OR (has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'DELETE')))
-    )
-)
+    ELSE true
+END
 UNION ALL
 SELECT NULL, false
 WHERE current_setting('transaction_read_only')::bool

@@ -95,7 +95,7 @@ def test_a_server_is_not_ready_while_the_database_is_read_only(world: PostgresWo
     ask.add()
 
 
-def test_missing_rights_to_tables_are_found(world: PostgresWorld) -> None:
+def test_missing_rights_to_tables_and_sequences_are_found(world: PostgresWorld) -> None:
     ((role,),) = world.control.execute("SELECT 'of ' || current_database()").fetchall()
     world.control.execute(f'CREATE ROLE "{role}"')
     try:
@@ -105,8 +105,10 @@ def test_missing_rights_to_tables_are_found(world: PostgresWorld) -> None:
         world.control.execute(f'REVOKE UPDATE ON tally FROM "{role}"')
         with connected(world.url, interval=False) as connection:
             connection.execute(f'SET ROLE "{role}"')
-            find = named("find_lack")(names=texts(["job", "meta", "tally", "item", "none"]))
-            assert together(connection, find) == [[("job", False), ("none", True), ("tally", False)]]
+            find = named("find_lack")(names=texts(["batch", "job", "meta", "tally", "item", "none"]))
+            assert together(connection, find) == [[("batch", True), ("job", False), ("none", None), ("tally", False)]]
+            world.control.execute(f'GRANT USAGE ON SEQUENCE batch TO "{role}"')
+            assert together(connection, find) == [[("job", False), ("none", None), ("tally", False)]]
     finally:
         world.control.execute(f'DROP OWNED BY "{role}"')
         world.control.execute(f'DROP ROLE "{role}"')
