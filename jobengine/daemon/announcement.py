@@ -1,5 +1,6 @@
 """The log lines at a server's start: database, address and dashboard."""
 
+import os
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -44,7 +45,7 @@ class Announcement:
     def warnings(self, place: str) -> list[str]:
         """
         Warnings about settings without effect, about a missing or weak admin key of a server at `place`, about a weak
-        SECRET, and about a new database, whose DB_PATH may be mistaken.
+        SECRET, about a new database, whose DB_PATH may be mistaken, and about a directory that prevents compactions.
         """
         found = []
         if self.ignored:
@@ -58,7 +59,13 @@ class Announcement:
         if self.is_new:
             new = f"the database {self.db_path} is new: this start created it; if it should have jobs, check DB_PATH"
             found.append(new)
-        return found
+        return found + self._about_directory()
+
+    def _about_directory(self) -> list[str]:
+        directory = "" if self.db_path is None else os.path.dirname(self.db_path)
+        if not directory or os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+            return []
+        return [f"the directory {directory} can't be written: the database file is never compacted, and only grows"]
 
 
 def _is_exposed(place: str) -> bool:

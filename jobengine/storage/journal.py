@@ -4,7 +4,7 @@ The database file: lock and open it, append to it, sync it, and compact it into 
 All calls block. At the start, a server calls `lock`, `open`, `make` and `recover` on its reactor thread, and `close` if
 the start fails. From `confirm` on, all calls that touch the file are on the writer thread: `append`, `sync`,
 `backup_reader`, `start_copy`, `finish_copy` and the orderly `close`. The reactor thread then reads only `size`,
-`compacting`, `syncs` and `sync_seconds`, each of which is a single value.
+`compacting`, `copy_error`, `syncs` and `sync_seconds`, each of which is a single value.
 """
 
 import errno
@@ -97,6 +97,8 @@ class Journal:
     #: The number of syncs since the file was opened, and the seconds that they took in total.
     syncs: int = field(default=0, init=False)
     sync_seconds: float = field(default=0.0, init=False)
+    #: Why the last copy failed: the error and the copy's path.
+    copy_error: str = field(default="", init=False)
     _lock_file: int | None = field(default=None, init=False)
     #: The file's directory, kept open for syncs: later the process may have no free descriptor to open it.
     _directory: int | None = field(default=None, init=False)
@@ -247,7 +249,11 @@ class Journal:
     def start_copy(self) -> None:
         """Start a copy beside this file; from now on commits go to both. Raises OSError."""
         assert self._copy is None
-        self._copy, self._copied = self._new_file(), 0
+        try:
+            self._copy, self._copied = self._new_file(), 0
+        except OSError as error:
+            self._keep_copy_error(error)
+            raise
 
     def finish_copy(self) -> bool:
         """
@@ -258,7 +264,8 @@ class Journal:
             return False
         try:
             self._complete_copy(self._copy)
-        except (OSError, StorageBroken):
+        except (OSError, StorageBroken) as error:
+            self._keep_copy_error(error)
             self.drop_copy()
             return False
         self._switch_over(self._copy)
@@ -374,6 +381,7 @@ class Journal:
             raise
         except OSError as error:
             if error.errno in _ROOM:
+                self._keep_copy_error(error)
                 self.drop_copy()
                 raise NoRoom(f"the database can't grow: {error.strerror}") from error
             self._broken = True
@@ -385,8 +393,13 @@ class Journal:
             self._write_copy(slice_)
             self._write_copy(records, Kind.COMMIT)
             self._sync_copy_in_steps()
-        except (OSError, StorageBroken):
+        except (OSError, StorageBroken) as error:
+            self._keep_copy_error(error)
             self.drop_copy()
+
+    def _keep_copy_error(self, error: OSError | StorageBroken) -> None:
+        what = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+        self.copy_error = f"{what}: {self._copy_path}"
 
     def _sync_copy_in_steps(self) -> None:
         """

@@ -1,5 +1,7 @@
 """The log lines about a start."""
 
+from pathlib import Path
+
 import pytest
 
 from jobengine.daemon.announcement import Announcement
@@ -24,10 +26,21 @@ def test_a_ready_server_names_its_address_database_and_dashboard(
     assert announcement.ready(place) == f"JobEngine is ready at {place}, with {end}"
 
 
-def test_a_new_database_causes_a_warning_and_an_existing_database_does_not() -> None:
-    new, old = (Announcement(db_path="/d/j.jedb", is_new=is_new, dashboard=True) for is_new in (True, False))
+def test_a_directory_that_cannot_be_written_causes_a_warning(tmp_path: Path) -> None:
+    # A missing directory, because root may write to any other.
+    here, away = (
+        Announcement(db_path=f"{place}/j.jedb", is_new=False, dashboard=True) for place in (tmp_path, "/none")
+    )
+    assert here.warnings("http://127.0.0.1:6006") == []
+    (warning,) = away.warnings("http://127.0.0.1:6006")
+    assert warning.startswith("the directory /none can't be written: the database file is never compacted")
+
+
+def test_a_new_database_causes_a_warning_and_an_existing_database_does_not(tmp_path: Path) -> None:
+    path = f"{tmp_path}/j.jedb"
+    new, old = (Announcement(db_path=path, is_new=is_new, dashboard=True) for is_new in (True, False))
     (warning,) = new.warnings("http://127.0.0.1:6006")
-    assert warning.startswith("the database /d/j.jedb is new")
+    assert warning.startswith(f"the database {path} is new")
     assert old.warnings("http://127.0.0.1:6006") == []
 
 

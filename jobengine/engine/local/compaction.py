@@ -161,4 +161,6 @@ class Compaction:
             self.last_done, self.last_seconds = self.now(), self.clock.seconds() - self._begun
             self._log.info("compaction is done: {size} bytes", size=self.journal.size)
         else:
-            self._log.warn("compaction was given up; it is tried again with a later write")
+            self._log.warn(
+                "compaction was given up ({why}); it is tried again with a later write", why=self.journal.copy_error
+            )

@@ -3,9 +3,11 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
+from twisted.logger import formatEvent
 
 from jobengine.core.commands import CreateQueue
 from jobengine.core.errors import JobNotFound
@@ -325,12 +327,17 @@ def test_a_stop_does_not_wait_for_a_compaction(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["create", "write", "sync", "rename"])
-def test_a_failed_compaction_is_abandoned_and_retried(tmp_path: Path, method: str) -> None:
+def test_a_failed_compaction_is_abandoned_and_retried_and_the_log_says_why(
+    tmp_path: Path, method: str, events: list[Any]
+) -> None:
     desk = compacting_desk(tmp_path)
     garbage(desk)
     desk.files.faults[method] = [*([None] if method in ("write", "sync") else []), FULL]
     desk.told(desk.adding())
     assert desk.figure("compactions", outcome="given_up") == 1
+    (line,) = [formatEvent(event) for event in events if "given up" in event["log_format"]]
+    why = f"No space left on device: {tmp_path}/db.new"
+    assert line == f"compaction was given up ({why}); it is tried again with a later write"
     assert desk.failures == []
     desk.told(desk.adding(content=b'{"x": "%s"}' % (b"x" * SLACK)))
     assert desk.figure("compactions", outcome="done") == 1
