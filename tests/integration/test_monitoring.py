@@ -14,6 +14,7 @@ import yaml
 
 from .conftest import MakeDaemon
 from .daemons import ROOT, Client, free_port, until
+from .documents import blocks
 
 ALERTS = ROOT / "deploy" / "alerts.yml"
 ADMIN_KEY = "the admin's"
@@ -155,3 +156,10 @@ def test_every_alert_is_tested() -> None:
     rules = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
     tested = (ROOT / "tests" / "integration" / "alerts_test.yml").read_text()
     assert [rule["alert"] for rule in rules if f'"{rule["alert"]}"' not in tested] == []
+
+
+def test_the_alert_in_the_page_on_metrics_is_one_that_prometheus_accepts(tmp_path: Path) -> None:
+    (rules,) = blocks("docs/metrics.md", "yaml", "## Watch the memory")
+    (tmp_path / "memory.yml").write_text(rules)
+    done = subprocess.run(["promtool", "check", "rules", "--lint-fatal", tmp_path / "memory.yml"], capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
