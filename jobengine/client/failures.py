@@ -52,8 +52,13 @@ def exception_fingerprint(error: BaseException) -> str:
     own = next((frame for frame in reversed(frames) if _is_own(frame.f_code.co_filename)), None)
     frame = own or (frames[-1] if frames else None)
     place = "" if frame is None else f":{_module(frame)}.{_function(frame)}"
-    name = _OTHER.sub("-", f"{type(error).__qualname__}{place}").strip("-") or "-"
-    return name if len(name) <= _LENGTH else blake2b(name.encode(), digest_size=8).hexdigest()
+    return as_fingerprint(f"{type(error).__qualname__}{place}")
+
+
+def as_fingerprint(name: str) -> str:
+    """A name as a fingerprint: other characters become a "-", and a long name becomes a hash."""
+    allowed = _OTHER.sub("-", name).strip("-") or "-"
+    return allowed if len(allowed) <= _LENGTH else blake2b(allowed.encode(), digest_size=8).hexdigest()
 
 
 def _module(frame: FrameType) -> str:

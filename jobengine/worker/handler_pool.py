@@ -31,19 +31,21 @@ class Handlers(NamedTuple):
 
     def perform(self, job: RunningJob) -> Outcome:
         """Run the handler of a job in the calling thread or process, and return the outcome."""
-        attempt = Attempt(job, self.hooks)
+        function = self.by_queue[job.queue].function
+        attempt = Attempt(job, self.hooks, function)
         try:
             attempt.begins()
-            return attempt.returned(self.by_queue[job.queue].function(job.content, job))
+            return attempt.returned(function(job.content, job))
         except BaseException as error:
             return attempt.failed(error)
 
     async def perform_in_loop(self, job: RunningJob) -> Outcome:
         """Like `perform`, for a handler that is a coroutine."""
-        attempt = Attempt(job, self.hooks)
+        function = self.by_queue[job.queue].function
+        attempt = Attempt(job, self.hooks, function)
         try:
             attempt.begins()
-            return attempt.returned(await self.by_queue[job.queue].function(job.content, job))
+            return attempt.returned(await function(job.content, job))
         except BaseException as error:
             return attempt.failed(error)
 

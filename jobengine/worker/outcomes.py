@@ -8,8 +8,9 @@ from traceback import format_exception
 from typing import Any, Final, NamedTuple, cast
 
 from ..client.encoding import encode_text
-from ..client.failures import exception_fingerprint
+from ..client.failures import as_fingerprint, exception_fingerprint
 from ..client.jobs import ERROR_LENGTH, JobChanges, OnDependencyFailure
+from .result_check import fault_of, handler_name
 from .running_job import Cancelled, RunningJob, WaitFor
 
 _log: Final = getLogger("jobengine.worker")
@@ -73,6 +74,18 @@ class Fail(Exception):
         self.fingerprint = fingerprint
 
 
+class ResultNotJson(Fail):
+    """A handler has returned a result that JSON can't represent; it would return the like again, so retry is false."""
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], value: Any, why: Exception, *, jobs: bool) -> "ResultNotJson":
+        """The error for a value that a handler has returned: a result, or jobs to wait for."""
+        name = handler_name(function)
+        what = "jobs to wait for that are" if jobs else "a result that is"
+        text = f"The handler {name} returned {what} not JSON: {fault_of(value) or why}"
+        return cls(text, fingerprint=as_fingerprint(f"{cls.__name__}:{name}"))
+
+
 class Hooks(NamedTuple):
     """Functions to call before and after each handler, in the same thread, process or loop as the handler."""
 
@@ -84,11 +97,12 @@ class Hooks(NamedTuple):
 class Attempt:
     """One call of a handler; converts its result or exception into the changes of its job, and calls the hooks."""
 
-    __slots__ = ("_hooks", "_job")
+    __slots__ = ("_function", "_hooks", "_job")
 
-    def __init__(self, job: RunningJob, hooks: Hooks) -> None:
+    def __init__(self, job: RunningJob, hooks: Hooks, function: Callable[..., Any]) -> None:
         self._job = job
         self._hooks = hooks
+        self._function = function
 
     def begins(self) -> None:
         """Call the hooks before the handler."""
@@ -96,10 +110,10 @@ class Attempt:
             _call(self._hooks.before, self._job)
 
     def returned(self, result: Any) -> Outcome:
-        """The changes for the handler's result; raises TypeError or ValueError if the result can't be JSON."""
+        """The changes for the handler's result; raises ResultNotJson."""
         changes = result.changes if isinstance(result, WaitFor) else None
         if result is not None:
-            encode_text(result if changes is None else changes).encode()  # an error here fails only this job
+            self._check(result if changes is None else changes, jobs=changes is not None)
         if self._hooks.after:
             _call(self._hooks.after, self._job, result)
         if changes is not None:
@@ -107,6 +121,12 @@ class Attempt:
         if self._job._has_made_wait:
             _log.warning(_NOT_RETURNED, self._job.queue, self._job.uid)
         return _COMPLETE if result is None else {"new_status": "complete", "result": result}
+
+    def _check(self, value: Any, *, jobs: bool) -> None:
+        try:
+            encode_text(value).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ResultNotJson.of(self._function, value, error, jobs=jobs) from error
 
     def failed(self, error: BaseException) -> Outcome:
         """The changes for the handler's exception, or for an exception of `returned`."""

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial, wraps
 from json import JSONDecodeError
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +15,11 @@ import pytest
 from jobengine.client import Job, NewJob
 from jobengine.client.encoding import encode_text
 from jobengine.client.errors import Unavailable
+from jobengine.client.failures import as_fingerprint
 from jobengine.worker import Cancelled, Fail, Retry, RunningJob, WaitFor
 from jobengine.worker.handler_pool import Handler, Handlers
 from jobengine.worker.outcomes import Hooks, Outcome
+from jobengine.worker.result_check import handler_name
 
 #: What is sent for a handler that raises Fail("bad").
 FAILED = {"new_status": "failed", "retry": False, "error": "bad", "error_type": "Fail"}
@@ -51,9 +56,75 @@ def test_a_call_of_wait_for_whose_value_the_handler_does_not_return_is_logged(ca
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("result", [object(), float("nan"), "\ud800"])
-def test_a_result_that_json_can_not_represent_fails_its_job(result: object) -> None:
-    assert _perform(lambda content, job: result)["new_status"] == "failed"
+class _Endless(list[Any]):
+    """A list that contains itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.append(self)
+
+
+@pytest.mark.parametrize(
+    ("result", "fault"),
+    [
+        ({"sent_at": datetime.now(UTC)}, "a datetime at sent_at"),
+        ({"rows": [1, {"a b": object()}]}, 'an object at rows[1]["a b"]'),
+        ([{2: (None, True, "x", 1.5, float("nan"))}], "the number nan at [0][2][4]"),
+        ({"a": {(1, 2): 3}}, "a tuple as a key at a"),
+        ({"x" * 100: {1}}, f"a set at {'x' * 80}…"),
+        ("\ud800", "a text with a lone surrogate"),
+        (_Endless(), f"more than 100 levels, or a _Endless that contains itself, at {'[0]' * 26}[0…"),
+        (10**5000, "Exceeds the limit (4300 digits) for integer string conversion"),
+    ],
+    ids=range(8),
+)
+def test_a_result_that_is_not_json_fails_its_job_permanently(result: object, fault: str) -> None:
+    outcome = _perform(lambda content, job: result)
+    handler = f"{__name__}.test_a_result_that_is_not_json_fails_its_job_permanently.lambda"
+    error = outcome.pop("error")
+    assert error.startswith(f"The handler {handler} returned a result that is not JSON: {fault}")
+    assert len(error) < 400
+    fingerprint = as_fingerprint(f"ResultNotJson:{handler}")
+    assert outcome == {
+        "new_status": "failed",
+        "retry": False,
+        "fingerprint": fingerprint,
+        "error_type": "ResultNotJson",
+    }
+
+
+def send(content: Any, job: RunningJob) -> Any:
+    return {"at": {1}}
+
+
+def test_the_fingerprint_of_a_result_that_is_not_json_names_the_handler() -> None:
+    assert _perform(send)["fingerprint"] == "ResultNotJson:tests.worker.test_outcomes.send"
+    wrapped = wraps(send)(lambda content, job: send(content, job))
+    assert _perform(wrapped)["fingerprint"] == "ResultNotJson:tests.worker.test_outcomes.send"
+
+
+class Sender:
+    def __call__(self, content: Any, job: RunningJob) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (send, f"{__name__}.send"),
+        (partial(send), f"{__name__}.send"),
+        (Sender(), f"{__name__}.Sender"),
+        (Sender().__call__, f"{__name__}.Sender.__call__"),
+        ([].append, "list.append"),
+    ],
+)
+def test_a_handler_is_named_by_its_module_and_name(function: Callable[..., Any], name: str) -> None:
+    assert handler_name(function) == name
+
+
+def test_a_handler_of_the_main_program_is_named_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__file__="/srv/tasks.py"))
+    monkeypatch.setattr(send, "__module__", "__main__")
+    assert handler_name(send) == "tasks.send"
 
 
 def test_an_error_is_sent_with_a_traceback_that_starts_at_the_handler() -> None:
@@ -108,7 +179,9 @@ def test_a_handler_that_returns_wait_for_adds_jobs_and_its_job_waits_for_these_j
 
 
 def test_children_that_json_can_not_represent_fail_the_job() -> None:
-    assert _perform(lambda content, job: job.wait_for([{"n": object()}]))["new_status"] == "failed"
+    outcome = _perform(lambda content, job: job.wait_for([{"n": object()}]))
+    assert (outcome["new_status"], outcome["retry"]) == ("failed", False)
+    assert outcome["error"].endswith("jobs to wait for that are not JSON: an object at wait_for[0].content.n")
     # A handler that forgot the list.
     assert _perform(lambda content, job: job.wait_for(NewJob({})))["error_type"] == "TypeError"  # type: ignore[arg-type]
 
