@@ -22,6 +22,7 @@ from .suggestions import complete_queues
 from .terminal_text import plain
 
 if TYPE_CHECKING:
+    from jobengine.client import QueueStats
     from jobengine.worker import RunningJob, Worker
 
     from .command_runner import CommandRunner
@@ -114,9 +115,7 @@ def work(
         worker = _imported(current(), app, queues)
     else:
         worker = _with_command(current(), queues, argv, given)
-    (worker.run_until_empty if until_empty else worker.run)()
-    if worker._stopped_by == signal.SIGINT:
-        raise Failed("", Exit.INTERRUPTED)
+    _run_worker(worker, until_empty=until_empty)
 
 
 class _TextFormatter(logging.Formatter):
@@ -137,6 +136,41 @@ def _log_to_standard_error(log_format: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else _TextFormatter("%(asctime)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def _run_worker(worker: "Worker", *, until_empty: bool) -> None:
+    (worker.run_until_empty if until_empty else worker.run)()
+    if worker._stopped_by == signal.SIGINT:
+        raise Failed("", Exit.INTERRUPTED)
+    if until_empty:
+        _log_what_is_left(worker)
+
+
+def _log_what_is_left(worker: "Worker") -> None:
+    """Log how many jobs are still queued, for each queue whose stats the key may read."""
+    from jobengine.client import JobEngine, JobEngineError
+
+    url, access_key, admin_key, keys = worker._settings
+    with JobEngine(
+        url.url, access_key=access_key, admin_key=admin_key, keys=keys, retry_for=0, ssl_context=worker._tls
+    ) as engine:
+        for queue in worker.queues:
+            with suppress(JobEngineError):
+                if left := what_is_left(engine.queue(queue).stats()):
+                    _log.info("%s", left)
+
+
+def what_is_left(queue: "QueueStats") -> str:
+    """A sentence about the jobs that can't be claimed yet; empty if there is none."""
+    kinds = [
+        (queue.delayed, "delayed, until a retry or a set time"),
+        (queue.held, "held, as by a limit"),
+        (queue.waiting, "waiting for other jobs"),
+        (queue.ready if queue.paused else 0, "ready, but the queue is paused"),
+    ]
+    total = sum(count for count, _ in kinds)
+    parts = "; ".join(f"{count:,} {kind}" for count, kind in kinds if count)
+    return f"{queue.name} still has {total:,} queued job{'s' if total > 1 else ''}: {parts}." if total else ""
 
 
 # Workers that are imported (--app)

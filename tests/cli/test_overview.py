@@ -13,6 +13,7 @@ from jobengine.cli.app import app
 from jobengine.cli.session import Session
 from jobengine.cli.top_data import snapshot
 from jobengine.cli.troubles import troubles
+from jobengine.cli.work import what_is_left
 from jobengine.client import Forbidden, JobEngineError, Unavailable, WorkerJobs
 
 from .fakes import FakeEngine, Shell, batch_of, group_of, schedule_of, stats_of
@@ -258,3 +259,20 @@ def test_profile_names_are_completed_with_names_from_the_settings_file(
     assert _completed(FakeEngine(), ["jobs", "mail", "--profile"], "h") == ["home", "hut"]
     (tmp_path / "jobengine" / "config.toml").chmod(0o666)
     assert _completed(FakeEngine(), ["--profile"]) == []
+
+
+@pytest.mark.parametrize(
+    ("stats", "sentence"),
+    [
+        ({}, ""),
+        ({"delayed": 1}, "mail still has 1 queued job: 1 delayed, until a retry or a set time."),
+        ({"paused": True}, "mail still has 2 queued jobs: 2 ready, but the queue is paused."),
+        (
+            {"delayed": 1000, "held": 2, "waiting": 1},
+            "mail still has 1,003 queued jobs: 1,000 delayed, until a retry or a set time; 2 held, as by a limit; "
+            "1 waiting for other jobs.",
+        ),
+    ],
+)
+def test_a_worker_that_ends_counts_the_queued_jobs_that_can_not_be_claimed(stats: Any, sentence: str) -> None:
+    assert what_is_left(stats_of(**stats)) == sentence

@@ -165,12 +165,22 @@ def test_the_error_for_a_failing_worker_import_is_one_line_with_the_frames_of_th
 def test_the_log_of_work_can_be_lines_of_json(shell: Shell) -> None:
     (uid,) = shell.add([{}], max_attempts=2, retry_delay_seconds=600)
     done = shell("work", "mail", "--log-format", "json", "--until-empty", "--", "false")
-    start, end = map(json.loads, done.stderr.splitlines())
+    start, end, left = map(json.loads, done.stderr.splitlines())
     assert start["message"].startswith("Claiming jobs of mail at http://127.0.0.1")
     fields = {"queue": "mail", "uid": uid, "attempt": 1, "outcome": "failed", "error_type": "CommandFailed"}
     assert fields.items() <= end.items()
     assert end["level"] == "warning"
     assert (end["seconds"] > 0, end["retry_at"] > end["time"]) == (True, True)
+    assert left["message"] == "mail still has 1 queued job: 1 delayed, until a retry or a set time."
+
+
+def test_work_with_app_and_until_empty_logs_the_jobs_that_are_left(shell: Shell) -> None:
+    (shell.home / "tasks.py").write_text(
+        "from jobengine.worker import Worker\nworker = Worker('mail')\nworker.handler()(lambda content, job: None)\n"
+    )
+    shell.add([{}, {}], delay_seconds=600)
+    left = "mail still has 2 queued jobs: 2 delayed, until a retry or a set time.\n"
+    assert shell("work", "--app", "tasks:worker", "--until-empty").stderr.endswith(left)
 
 
 def test_a_note_that_the_output_of_a_command_is_not_json_is_logged_only_once(shell: Shell) -> None:
