@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 from ..client.encoding import encode_text
 from ..wire.strict_json import MOST_VALUES, NotStrict, check
-from ..worker import Fail
+from ..worker import Fail, RunningJob
 
 #: The most bytes of standard output to keep: a result can't be longer.
 MOST_OUTPUT: Final = 1 << 20
@@ -77,14 +77,21 @@ class Verdict(NamedTuple):
     hold: int = 0
 
 
-def environment_of(base: Mapping[str, str], queue: str, uid: str, attempt: int, priority: int) -> dict[str, str]:
+def environment_of(base: Mapping[str, str], job: RunningJob) -> dict[str, str]:
     """The environment of a command: the worker's without keys, and variables about the job."""
+    about = {
+        "JOBENGINE_QUEUE": job.queue,
+        "JOBENGINE_UID": job.uid,
+        "JOBENGINE_ATTEMPT": str(job.attempts),
+        "JOBENGINE_PRIORITY": str(job.job.priority),
+        "JOBENGINE_GROUP": job.group,
+        "JOBENGINE_TAGS": encode_text(job.tags) if job.tags else None,
+        "JOBENGINE_META": None if job.job.meta is None else encode_text(job.job.meta),
+    }
     return {
-        **{name: value for name, value in base.items() if name not in _KEPT_BACK},
-        "JOBENGINE_QUEUE": queue,
-        "JOBENGINE_UID": uid,
-        "JOBENGINE_ATTEMPT": str(attempt),
-        "JOBENGINE_PRIORITY": str(priority),
+        **{name: value for name, value in base.items() if name not in _KEPT_BACK and name not in about},
+        # The system forbids the character NUL, which names may have.
+        **{name: value.replace("\0", "\ufffd") for name, value in about.items() if value is not None},
     }
 
 

@@ -98,10 +98,11 @@ def work(
     attempts. Any other: the attempt has failed, and the end of standard error says why. If COMMAND is `sh -c` without a
     script, the script is the text `command` in the job's content, with the text `input` on standard input.
 
-    JOBENGINE_QUEUE, JOBENGINE_UID, JOBENGINE_ATTEMPT and JOBENGINE_PRIORITY are set. Write a number to the file
-    descriptor JOBENGINE_PROGRESS, as by `echo 50 >&$JOBENGINE_PROGRESS`, to report the progress. If a service accepts
-    no more calls for a while, write the seconds to JOBENGINE_HOLD, as by `echo 30 >&$JOBENGINE_HOLD; exit 75`, to hold
-    the job's group too, or its queue if it has no group. If the job is cancelled or its lease is lost, the command's
+    JOBENGINE_QUEUE, JOBENGINE_UID, JOBENGINE_ATTEMPT and JOBENGINE_PRIORITY are set; JOBENGINE_GROUP, JOBENGINE_TAGS (a
+    JSON array) and JOBENGINE_META (a JSON object) only if the job has them. Write a number to the file descriptor
+    JOBENGINE_PROGRESS, as by `echo 50 >&$JOBENGINE_PROGRESS`, to report the progress. If a service accepts no more
+    calls for a while, write the seconds to JOBENGINE_HOLD, as by `echo 30 >&$JOBENGINE_HOLD; exit 75`, to hold the
+    job's group too, or its queue if it has no group. If the job is cancelled or its lease is lost, the command's
     process group gets SIGTERM, and SIGKILL after 10 seconds.
     """
     argv: Sequence[str] = context.meta.get(_COMMAND, ())
@@ -277,7 +278,7 @@ async def _run(runner: "CommandRunner", job: "RunningJob", given: str, *more: st
         with suppress(Cancelled):  # the command is about to be ended
             job.progress(percent)
 
-    environment = environment_of(os.environ, job.queue, job.uid, job.attempts, job.job.priority)
+    environment = environment_of(os.environ, job)
     outcome = verdict(await runner.run(given.encode(), environment, progress, *more))
     if outcome.note:
         _log_note(runner, job, outcome.note)

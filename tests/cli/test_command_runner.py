@@ -17,9 +17,11 @@ from uuid import UUID
 import pytest
 
 from jobengine.cli.command_runner import NO_JSON, CommandRunner, Ending, Verdict, environment_of, verdict
+from jobengine.client import Job
 from jobengine.client.encoding import encode
 from jobengine.core.commands import UpdateJobs
 from jobengine.wire.requests import Wire
+from jobengine.worker import RunningJob
 from tests.processes import children, is_alive
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
@@ -232,8 +234,12 @@ def test_the_environment_of_a_command_describes_the_job_and_has_no_key() -> None
         "JOBENGINE_ADMIN_KEY": "b",
         "JOBENGINE_PROFILE": "c",
         "JOBENGINE_LEASE": "d",
+        "JOBENGINE_GROUP": "of another job",
+        "JOBENGINE_TAGS": "of another job",
+        "JOBENGINE_META": "of another job",
     }
-    assert environment_of(base, "mail", "u", 2, -5) == {
+    raw = {"uid": "u", "attempts": 2, "priority": -5}
+    assert environment_of(base, RunningJob("mail", Job(raw), lambda percent: None)) == {
         "PATH": "/bin",
         "JOBENGINE_URL": "http://127.0.0.1:1",
         "JOBENGINE_QUEUE": "mail",
@@ -241,6 +247,14 @@ def test_the_environment_of_a_command_describes_the_job_and_has_no_key() -> None
         "JOBENGINE_ATTEMPT": "2",
         "JOBENGINE_PRIORITY": "-5",
     }
+
+
+def test_the_environment_of_a_command_has_group_tags_and_meta_of_a_job_that_has_them() -> None:
+    raw = {"uid": "u", "group": "ü\0 7", "tags": ["news", "a b\n"], "meta": {"asked_by": "shöp"}}
+    found = environment_of({}, RunningJob("mail", Job(raw), lambda percent: None))
+    assert found["JOBENGINE_GROUP"] == "ü\ufffd 7"
+    assert found["JOBENGINE_TAGS"] == '["news","a b\\n"]'
+    assert found["JOBENGINE_META"] == '{"asked_by":"shöp"}'
 
 
 @pytest.mark.parametrize(

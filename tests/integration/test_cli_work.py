@@ -25,7 +25,9 @@ def test_the_exit_code_of_the_command_decides_the_outcome_of_the_job(shell: Shel
         esac
     """)
     names = ["result", "words", "later", "never", "again", "env"]
-    added = shell.add([{"do": name} for name in names], max_attempts=2, retry_delay_seconds=600, priority=-7)
+    added = shell.add(
+        [{"do": name} for name in names], max_attempts=2, retry_delay_seconds=600, priority=-7, group="c 7"
+    )
     uids = dict(zip(names, added, strict=True))
     done = shell("work", "mail", "-j", "2", "--until-empty", "--", "sh", "script")
     jobs = shell.jobs()
@@ -50,6 +52,7 @@ def test_the_exit_code_of_the_command_decides_the_outcome_of_the_job(shell: Shel
         "JOBENGINE_UID": uids["env"],
         "JOBENGINE_ATTEMPT": "1",
         "JOBENGINE_PRIORITY": "-7",
+        "JOBENGINE_GROUP": "c 7",
         "JOBENGINE_PROGRESS": "3",
         "JOBENGINE_HOLD": "4",
     }
