@@ -1,6 +1,11 @@
 """The message for a mistyped name."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def unknown(name: str, known: Collection[str]) -> str:
@@ -12,3 +17,21 @@ def unknown(name: str, known: Collection[str]) -> str:
     return f"{name!r} is not known; " + (
         f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
     )
+
+
+def suggests(function: Callable[P, R]) -> Callable[P, R]:
+    """
+    Decorate a function that has an annotation for each argument: the TypeError for an unknown argument names the known
+    one that was meant. Python does so only from 3.13 on.
+    """
+    known = frozenset(function.__annotations__) - {"return"}
+
+    @wraps(function)
+    def checked(*arguments: P.args, **named: P.kwargs) -> R:
+        """Call the function, if all names are known."""
+        for name in named:
+            if name not in known:
+                raise TypeError(unknown(name, known))
+        return function(*arguments, **named)
+
+    return checked

@@ -12,6 +12,7 @@ from logging import getLogger
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 from ..client import AsyncJobEngine
+from ..client.did_you_mean import suggests
 from ..client.schedules import ScheduleOptions, schedule_value
 from ..client.secret import Secret
 from ..client.settings import check_numbers, load
@@ -51,6 +52,7 @@ class Worker:
     _stopped_by: signal.Signals | None = None
     _running: tuple[asyncio.AbstractEventLoop, WorkerLoop] | None = None
 
+    @suggests
     def __init__(
         self,
         queues: str | Sequence[str],

@@ -47,6 +47,14 @@ def test_the_error_for_a_limit_that_is_not_a_number_names_the_limit(name: str) -
             JobEngine("http://e:2").queue("q", **wrong)
 
 
+@pytest.mark.parametrize("client", [AsyncJobEngine, JobEngine])
+def test_an_unknown_argument_of_a_client_is_refused_with_the_name_that_was_meant(client: Any) -> None:
+    with pytest.raises(TypeError, match=r"^'time_out' is not known; did you mean 'timeout'\?$"):
+        client("http://e:2", time_out=5)
+    with pytest.raises(TypeError, match=r"^'x' is not known; known are access_key, .*, url$"):
+        client("http://e:2", x=5)
+
+
 def test_without_settings_the_client_uses_the_local_server_and_no_key() -> None:
     assert _shown(load(environment={})) == ("http://127.0.0.1:6006", None, None, {})
 

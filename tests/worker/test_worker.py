@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -39,6 +40,14 @@ def test_importing_the_worker_or_the_pytest_plugin_imports_nothing_of_the_server
 def test_a_worker_with_impossible_settings_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="A worker needs"):
         Worker(wrong.pop("queues", ["q"]), url=_URL, **wrong)
+
+
+@pytest.mark.parametrize(("name", "meant"), [("conurrency", "concurrency"), ("acess_key", "access_key")])
+def test_an_unknown_setting_is_refused_with_the_name_that_was_meant(name: str, meant: str) -> None:
+    wrong: dict[str, Any] = {name: "5"}
+    with pytest.raises(TypeError, match=f"^{name!r} is not known; did you mean {meant!r}"):
+        Worker("q", url=_URL, **wrong)
+    assert list(signature(Worker).parameters)[:2] == ["queues", "concurrency"]
 
 
 @pytest.mark.parametrize("name", ["concurrency", "grace", "wait"])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from .. import calls, settings
 from ..batching import Item
+from ..did_you_mean import suggests
 from ..encoding import encode
 from ..errors import JobEngineError, NotJobEngine, OutcomeUnknown
 from ..fork_safety import forget_in_children
@@ -51,6 +52,7 @@ class AsyncJobEngine:
     #: Whether the server knows the field of claims that requests the results of dependencies.
     _knows_results = True
 
+    @suggests
     def __init__(
         self,
         url: str | None = None,
