@@ -194,7 +194,7 @@ def _with_zeros(value: dict[str, Any]) -> dict[str, Any]:
 def _limits_value(limits: Any) -> Mapping[str, Any]:
     if isinstance(limits, Limits):
         return limits.raw
-    return written(limits, LimitOptions.__optional_keys__, encoders=_WRITE)
+    return written(_checked(limits, '{"in_progress": 5}'), LimitOptions.__optional_keys__, encoders=_WRITE)
 
 
 def _rate_value(rate: Any) -> Mapping[str, Any]:
@@ -210,7 +210,15 @@ def _rate_value(rate: Any) -> Mapping[str, Any]:
 def _order_value(order: Any) -> Mapping[str, Any]:
     if isinstance(order, Order):
         return order.raw
-    return written(order, OrderOptions.__required_keys__, encoders={"seconds_per_priority": whole_seconds})
+    checked = _checked(order, '{"seconds_per_priority": 60}')
+    return written(checked, OrderOptions.__required_keys__, encoders={"seconds_per_priority": whole_seconds})
+
+
+def _checked(value: Any, example: str) -> Mapping[str, Any]:
+    """The value; raises TypeError if it is not a mapping."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"must be a dict such as {example}, not {type(value).__name__}")
+    return value
 
 
 _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {

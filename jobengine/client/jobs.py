@@ -180,17 +180,30 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def whole_seconds(value: Span) -> int:
-    """The seconds, rounded up."""
-    return ceil(value.total_seconds()) if isinstance(value, timedelta) else ceil(value)
+    """The seconds, rounded up; raises TypeError."""
+    if isinstance(value, timedelta):
+        return ceil(value.total_seconds())
+    return _rounded_up(value, "a timedelta or a number of seconds")
 
 
 def _whole_minutes(value: Span) -> int:
-    return ceil(value.total_seconds() / 60) if isinstance(value, timedelta) else ceil(value)
+    if isinstance(value, timedelta):
+        return ceil(value.total_seconds() / 60)
+    return _rounded_up(value, "a timedelta or a number of minutes")
 
 
 def unix(value: Moment) -> int:
-    """The Unix seconds, rounded up."""
-    return ceil(value.timestamp()) if isinstance(value, datetime) else ceil(value)
+    """The Unix seconds, rounded up; raises TypeError."""
+    if isinstance(value, datetime):
+        return ceil(value.timestamp())
+    return _rounded_up(value, "a datetime or a number of Unix seconds")
+
+
+def _rounded_up(value: float, kinds: str) -> int:
+    try:
+        return ceil(value)
+    except TypeError:
+        raise TypeError(f"must be {kinds}, not {type(value).__name__}") from None
 
 
 def _words(value: Sequence[str]) -> list[str]:

@@ -99,6 +99,15 @@ def test_a_malformed_limit_is_a_type_error(limits: Any) -> None:
     assert pool.requests == []
 
 
+@pytest.mark.parametrize("name", ["limits", "group_limits", "order"])
+def test_a_limit_or_an_order_that_is_not_a_dict_is_a_type_error_that_names_the_argument(name: str) -> None:
+    queue, pool = queue_with([])
+    wrong: dict[str, Any] = {name: 5}
+    with pytest.raises(TypeError, match=f"^{name}: must be a dict such as {{.*}}, not int$"):
+        queue.configure(**wrong)
+    assert pool.requests == []
+
+
 # Groups
 
 
