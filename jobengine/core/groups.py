@@ -82,6 +82,8 @@ class Hold(Value, frozen=True, kw_only=True):
     reason: str
     #: The elapsed time from which more jobs can be claimed; None if it depends on more than time.
     opens: int | None = None
+    #: Whether jobs can be claimed now, but those before it will use up the limit or the rate.
+    later: bool = False
     #: At most 10 jobs that hold it: jobs in progress or, in strict order, failed or earlier jobs.
     holders: Sequence[Job] = ()
 
@@ -134,7 +136,8 @@ def _hold_by_group(table: Table, job: Job, now: int) -> Hold | None:
     limit = limits.in_progress
     if limit is not None and state.in_progress + before >= limit:
         text = _limit_reason(f"The group {name!r}", f" of the group {name!r}", state.in_progress, limit, before)
-        return Hold(by=HeldBy.GROUP_LIMIT, reason=text, holders=table.holders_of_group(name))
+        later = state.in_progress < limit
+        return Hold(by=HeldBy.GROUP_LIMIT, reason=text, later=later, holders=table.holders_of_group(name))
     if limits.rate is not None and gate.left(limits.rate, now) <= before:
         return _hold_by_rate(HeldBy.GROUP_RATE, f" of the group {name!r}", gate, limits.rate, now, before)
     return None
@@ -160,7 +163,8 @@ def _hold_by_queue(table: Table, now: int, before: int) -> Hold | None:
     running, limit = table.running(), limits.in_progress
     if limit is not None and running + before >= limit:
         text = _limit_reason("The queue", "", running, limit, before)
-        return Hold(by=HeldBy.QUEUE_LIMIT, reason=text, holders=table.holders_of_group(None))
+        later = running < limit
+        return Hold(by=HeldBy.QUEUE_LIMIT, reason=text, later=later, holders=table.holders_of_group(None))
     if limits.rate is not None and gate.left(limits.rate, now) <= before:
         return _hold_by_rate(HeldBy.QUEUE_RATE, "", gate, limits.rate, now, before)
     return None
@@ -183,7 +187,7 @@ def _hold_by_rate(by: HeldBy, whose: str, gate: Gate, rate: Rate, now: int, befo
         return Hold(by=by, reason=f"{text}{_come_first(before)}.", opens=gate.opens(rate))
     at_most = f"at most {rate.count} can be claimed in any {seconds} seconds"
     were = f"{used} {'was' if used == 1 else 'were'} claimed in the last {seconds}"
-    return Hold(by=by, reason=f"{_before_it(whose, before)}, and {at_most}; {were}.")
+    return Hold(by=by, reason=f"{_before_it(whose, before)}, and {at_most}; {were}.", later=True)
 
 
 def _before_it(whose: str, before: int) -> str:

@@ -35,6 +35,8 @@ _HOLDERS: Final = {State.INPROGRESS: "In progress", State.FAILED: "Failed"}
 _WITH_OTHERS: Final = 2
 #: The sentence for a failed job whose group of failures was dropped.
 _NOT_COUNTED: Final = "How many failed like it is not known: the queue has more kinds of failures than are counted."
+#: The sentence for a job that a claim would get, or a job before it, while there are no claims.
+_NO_WORKER: Final = " No worker waits for a job of the queue."
 #: The most workers in one answer.
 _MOST_WORKERS: Final = 1_000
 
@@ -289,11 +291,11 @@ def _second(milliseconds: int) -> int:
     return -(-milliseconds // 1000)
 
 
-def _held_reason(hold: Hold) -> str:
+def _held_reason(hold: Hold, unclaimed: str) -> str:
     opens = "" if hold.opens is None else f" The next can be claimed at {time_text(_second(hold.opens))}."
     holders = ", ".join(map(_named_holder, hold.holders))
     what = _HOLDERS.get(hold.holders[0].state, "First") if hold.holders else ""
-    return f"{hold.reason}{opens}" + (f" {what}: {holders}." if holders else "")
+    return f"{hold.reason}{opens}{unclaimed}" + (f" {what}: {holders}." if holders else "")
 
 
 def _named_holder(job: Job) -> str:
@@ -322,11 +324,12 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
         return f"{paused}{waiting} {delayed}".rstrip()
     if delayed:
         return paused + delayed
+    unclaimed = _NO_WORKER if explanation.lacks_claims else ""
     if explanation.hold is not None:
-        return paused + _held_reason(explanation.hold)
+        return paused + _held_reason(explanation.hold, unclaimed)
     ahead = explanation.ahead
     line = f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it" if ahead else "It is the next"
-    return f"{paused or 'It can be claimed. '}{line}.{_ageing(job.spec, explanation.queue)}"
+    return f"{paused or 'It can be claimed. '}{line}.{_ageing(job.spec, explanation.queue)}{unclaimed}"
 
 
 def _is_retry(job: Job) -> str:

@@ -171,6 +171,19 @@ class WaitingContract(Contract):
         ask.create()
         assert ask.ask(c.ReadStats).last_claim is None
 
+    def test_explain_detects_that_no_claim_waits_and_none_came_within_ten_seconds(
+        self, world: World, ask: Asker
+    ) -> None:
+        uid = uid_of(ask.add(tags=("t",)))
+        found = [ask.ask(c.ExplainJob, uid=uid).lacks_claims]
+        ask.claim(tags=("other",))
+        for seconds in (0, 10, 1):
+            world.advance(seconds)
+            found.append(ask.ask(c.ExplainJob, uid=uid).lacks_claims)
+        ask.claiming(tags=("other",))
+        found.append(ask.ask(c.ExplainJob, uid=uid).lacks_claims)
+        assert found == [True, False, False, True, False]
+
     def test_claim_times_are_shown_as_wall_clock_times(self, world: World, ask: Asker) -> None:
         ask.claiming()
         before = world.now

@@ -274,7 +274,7 @@ def _limits(daemon: Daemon) -> None:
     assert (why["held_by"], why["holders"][0]["uid"]) == ("group_limit", claimed["jobs"][0]["uid"])
     aged, why, plain = _answers(daemon, setup, *blocks(page, heading="## Nothing waits for ever"))
     assert (aged["order"], "order" in plain) == ({"seconds_per_priority": 60}, False)
-    assert why["reason"] == "It can be claimed. 1 job is before it."
+    assert why["reason"] == "It can be claimed. 1 job is before it. No worker waits for a job of the queue."
 
 
 def test_schedules_work_as_their_page_says(daemon: Daemon) -> None:

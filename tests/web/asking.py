@@ -6,6 +6,8 @@ from typing import Any
 from tests.doubles import Answer, MemoryServer
 
 ADMIN = {"X-Admin-Key": "admin"}
+#: The end of the reason for a job that can be claimed, while there are no claims.
+NO_WORKER = " No worker waits for a job of the queue."
 #: The fields of a job in the first version of the API.
 V1_FIELDS = frozenset(
     [

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import MemoryServer
-from tests.web.asking import add, each, explain, set_up, stats
+from tests.web.asking import NO_WORKER, add, each, explain, set_up, stats
 
 ORDER = {"seconds_per_priority": 60}
 
@@ -67,4 +67,4 @@ def test_explain_shows_how_many_seconds_of_age_the_priority_of_a_job_equals(
 ) -> None:
     set_up(server, order=ORDER)
     uid = add(server, priority=priority)["uid"]
-    assert explain(server, uid)["reason"] == f"It can be claimed. It is the next.{meaning}"
+    assert explain(server, uid)["reason"] == f"It can be claimed. It is the next.{meaning}{NO_WORKER}"

@@ -7,7 +7,7 @@ import pytest
 from jobengine.wire.time_text import time_text
 from tests.doubles import Answer, MemoryServer
 from tests.http.connection import Connection, request
-from tests.web.asking import add, change, claim, explain, hold, listed, put, read, set_up, update, waiters
+from tests.web.asking import NO_WORKER, add, change, claim, explain, hold, listed, put, read, set_up, update, waiters
 
 
 def _await(server: MemoryServer, uid: str, wait: str = "30", key: str = "key") -> list[Answer]:
@@ -91,9 +91,9 @@ def test_the_explanation_of_a_ready_job_has_the_number_of_jobs_ahead(server: Mem
         "state": "queued",
         "paused": False,
         "ahead": 3,
-        "reason": "It can be claimed. 3 jobs are before it.",
+        "reason": f"It can be claimed. 3 jobs are before it.{NO_WORKER}",
     }
-    assert explain(server, first)["reason"] == "It can be claimed. It is the next."
+    assert explain(server, first)["reason"] == f"It can be claimed. It is the next.{NO_WORKER}"
     claim(server)
     assert explain(server, uids[2])["ahead"] == 2
 

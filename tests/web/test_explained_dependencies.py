@@ -7,7 +7,7 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.dependencies import OnDependencyFailure
 from tests.doubles import MemoryServer
-from tests.web.asking import add_key, change, explain, hold, make_queue, set_up, update
+from tests.web.asking import NO_WORKER, add_key, change, explain, hold, make_queue, set_up, update
 from tests.web.linking import add_jobs, close_batch, job, run, set_batch, uid
 
 WAIT, RUN = OnDependencyFailure.WAIT, OnDependencyFailure.RUN
@@ -136,7 +136,7 @@ def test_explain_hides_the_state_of_an_unfinished_dependency_in_an_unreadable_qu
 def test_explain_of_a_job_that_does_not_wait_names_no_dependencies(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1), job(3, 1, on_dependency_failure=RUN))
     update(server, uid(1), "failed")
-    assert _reason(server, 3) == "It can be claimed. It is the next."
+    assert _reason(server, 3) == f"It can be claimed. It is the next.{NO_WORKER}"
     update(server, uid(3), "failed")
     assert _reason(server, 3) == "It is failed; set its state to queued to run it again."
     assert "held_by" not in explain(server, uid(3))

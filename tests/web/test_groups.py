@@ -6,7 +6,7 @@ import pytest
 
 from jobengine.wire.time_text import time_text
 from tests.doubles import Answer, MemoryServer
-from tests.web.asking import add, change, each, explain, hold, put, read, set_up, stats, take
+from tests.web.asking import NO_WORKER, add, change, each, explain, hold, put, read, set_up, stats, take, waiting
 
 GROUP = {"group": "a", "queued": 0, "ready": 0, "held": 0, "in_progress": 0, "oldest_ready_seconds": None}
 
@@ -128,6 +128,39 @@ def test_explain_and_stats_show_held_jobs(server: MemoryServer) -> None:
     )
     found = stats(server)
     assert (found["ready"], found["held"], found["delayed"], found["workers_wanted"]) == (0, 1, 0, 1)
+
+
+def test_explain_says_whether_a_worker_waits_for_the_queue(server: MemoryServer) -> None:
+    uid = add(server, tags=["t"])["uid"]
+    can = "It can be claimed. It is the next."
+    assert explain(server, uid)["reason"] == can + NO_WORKER
+    answers = waiting(server, tags=["other"])
+    assert explain(server, uid)["reason"] == can
+    server.clock.advance(31)
+    server.pump()
+    assert answers[0].status == 204
+    take(server, tags=["other"])
+    assert explain(server, uid)["reason"] == can
+    server.clock.advance(11)
+    assert explain(server, uid)["reason"] == can + NO_WORKER
+    set_up(server, paused=True)
+    assert explain(server, uid)["reason"] == "The queue is paused. It is the next."
+
+
+def test_explain_of_a_job_behind_a_limit_that_is_not_reached_says_that_no_worker_waits(server: MemoryServer) -> None:
+    set_up(server, limits={"in_progress": 2})
+    last = [add(server)["uid"] for _ in range(4)][-1]
+    reason = f"3 jobs are before it, and at most 2 run at once; 0 run now.{NO_WORKER}"
+    assert (explain(server, last)["held_by"], explain(server, last)["reason"]) == ("queue_limit", reason)
+    held = hold(server, worker="w")
+    server.clock.advance(11)
+    assert explain(server, last)["reason"] == (
+        f"2 jobs are before it, and at most 2 run at once; 1 runs now.{NO_WORKER} "
+        f"In progress: {held['uid']} at worker w until {time_text(held['lease_expires'])}."
+    )
+    take(server)
+    server.clock.advance(11)
+    assert NO_WORKER not in explain(server, last)["reason"]
 
 
 def test_a_held_queue_shows_the_end_of_its_hold_and_can_be_released(server: MemoryServer) -> None:

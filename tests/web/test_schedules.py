@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import START, Answer, MemoryServer
-from tests.web.asking import add, change, claim, each, explain, metrics, read, set_up
+from tests.web.asking import NO_WORKER, add, change, claim, each, explain, metrics, read, set_up
 
 NIGHTLY: dict[str, Any] = {
     "cron": "0 3 * * *",
@@ -86,7 +86,7 @@ def test_explain_names_the_schedule_and_the_time(server: MemoryServer) -> None:
     added = {"name": "nightly", "time": "2027-01-16T03:00:00+01:00"}
     assert explained["schedule"] == added
     assert explained["reason"] == (
-        "It can be claimed. It is the next. Added by schedule 'nightly' for 2027-01-16T03:00:00+01:00."
+        f"It can be claimed. It is the next.{NO_WORKER} Added by schedule 'nightly' for 2027-01-16T03:00:00+01:00."
     )
     for meta in each({"schedule": 1}, {"schedule": {"name": 1, "time": 2}}, {"schedule": {}}, {}, {"a": "b"}):
         other = add(server, meta=meta)["uid"]

@@ -1,6 +1,7 @@
 """Reading jobs: one job, a page of many, and why a job is not running."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -18,6 +19,9 @@ from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, job_of
 from ..values import Value
 from ..wall_time import shown
 from .command import QueueCommand
+
+#: Milliseconds since the last claim after which a client that claims again and again, without waiting, counts as gone.
+_POLLED: Final = 10_000
 
 __all__ = ["ExplainJob", "Explanation", "Filter", "Links", "ListJobs", "Page", "ReadJob", "ReadLinks"]
 
@@ -160,6 +164,8 @@ class Explanation(Value, frozen=True, kw_only=True):
     ahead_in_group: int | None = None
     #: Until when the job, although it is finished, holds its unique key; None if it holds none.
     key_held_until: int | None = None
+    #: Whether a claim would get it or a job before it, but no claim waits, and none came within _POLLED.
+    lacks_claims: bool = False
 
     def at_wall_clock(self, ahead: int) -> "Explanation":
         job, queue, hold = shown(self.job, ahead), shown(self.queue, ahead), shown(self.hold, ahead)
@@ -195,7 +201,15 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
             ahead_in_group=in_group,
             alike=None if failure is None else _alike(table, *failure),
             key_held_until=held_until(job) if holds(job, now) else None,
+            lacks_claims=(ahead is not None or (hold is not None and hold.later))
+            and _lacks_claims(table, now, activity),
         )
+
+
+def _lacks_claims(table: Table, now: int, activity: RecentActivity) -> bool:
+    """Whether the queue, which is not paused, has no claims; see Explanation."""
+    waiting, last = activity.claims(table.queue.name)
+    return not table.queue.paused and not waiting and (last is None or now - last > _POLLED)
 
 
 def _alike(table: Table, fingerprint: str, failed_at: int) -> Alike:

@@ -57,8 +57,8 @@ A = TypeVar("A")
 R = TypeVar("R")
 #: The number of lanes for batched commands; one more lane is for long commands.
 _LANES: Final = 4
-#: Commands whose answers show the claims of all servers.
-_OF_ALL_SERVERS: Final = (c.ListClaimers, c.ListQueues, c.ReadStats)
+#: Commands whose answers depend on the claims of all servers.
+_OF_ALL_SERVERS: Final = (c.ExplainJob, c.ListClaimers, c.ListQueues, c.ReadStats)
 #: Seconds until a sweep follows up the ends that a batch has left.
 _LATER: Final = 0.1
 #: The most schedules that are fired in one transaction.

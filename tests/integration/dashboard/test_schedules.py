@@ -257,7 +257,11 @@ def test_the_page_of_a_job_links_to_the_schedule_that_added_it(person: Person, q
     uid = run_schedule(client, queue.name, "nightly 'a'")
     person.look_at(queue.name)
     person.open(f"queue/{queue.name}/job/{uid}")
-    expect(person.page.get_by_text("It can be claimed. It is the next.", exact=True)).to_be_visible()
+    expect(
+        person.page.get_by_text(
+            "It can be claimed. It is the next. No worker waits for a job of the queue.", exact=True
+        )
+    ).to_be_visible()
     added = re.compile("^Added by schedule \u2018nightly 'a'\u2019 for \\w+")
     expect(person.page.get_by_text(added)).to_be_visible()
     person.page.get_by_role("link", name="nightly").click()

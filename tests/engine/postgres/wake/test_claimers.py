@@ -30,6 +30,14 @@ def test_each_server_lists_and_counts_the_waiting_claims_of_all_servers(ask: Ask
     assert [each.workers_waiting for each in ask.get(ask.world.engine.ask(c.CountQueues()))] == [1]
 
 
+def test_explain_takes_claims_at_other_servers_into_account(ask: Asker, other: Asker) -> None:
+    job = ask.add(tags=("t",))
+    assert other.ask(c.ExplainJob, uid=job.spec.uid).lacks_claims
+    ask.claiming(worker="a", tags=("other",))
+    _advance(1, ask, other)
+    assert not other.ask(c.ExplainJob, uid=job.spec.uid).lacks_claims
+
+
 def test_a_claim_that_keeps_waiting_stays_listed_at_other_servers(ask: Asker, other: Asker) -> None:
     ask.claiming(worker="a", wait=30)
     for _ in range(25):
