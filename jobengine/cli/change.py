@@ -1,6 +1,7 @@
 """Commands that change jobs: `update`, `cancel`, `retry` and `delete`."""
 
 import os
+import shlex
 from typing import Any, Final, cast
 
 import click
@@ -8,9 +9,9 @@ import click
 from jobengine.client import Job, JobChanges
 
 from .command import command
-from .parameters import PER_SECOND, Content, Seconds, State, WholeNumber, parse_json, read_text
+from .parameters import CONDITIONS, PER_SECOND, Content, Seconds, State, WholeNumber, parse_json, read_text
 from .selection import Selection, Sentence, Words, act, selection
-from .session import current
+from .session import Session, current
 from .suggestions import complete_groups
 
 #: A lease is a secret, like a key, so it is not an argument.
@@ -146,12 +147,18 @@ _FREED: Final = Words(
     Sentence("would be queued without dependencies", "would be queued without dependencies"),
     Sentence("is queued, and waits for no other job", "are queued, and wait for no other job"),
 )
+#: Said of jobs that wait for their retry, which are queued already.
+_READY: Final = Words(
+    Sentence("would be made ready before its retry is due", "would be made ready before their retry is due"),
+    Sentence("was made ready before its retry was due", "were made ready before their retry was due"),
+)
 
 
 @command(
     "retry",
     "jobengine retry mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine retry mail --state failed --tag news --yes\n"
     "jobengine retry mail --all --per-second 50 --yes\n"
+    "jobengine retry mail --retrying --dry-run\n"
     "jobengine retry mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11 --without-dependencies",
 )
 @selection("All failed jobs of the queue, except cancelled ones.")
@@ -161,8 +168,9 @@ def retry(**options: Any) -> None:
     """
     Queue jobs again: some by uid, or all that match a filter (only failed ones, unless --state is given).
 
-    Cancelled jobs are left out, unless chosen by uid or with --cancelled. A job that depends on a failed job waits
-    until the failed job is retried; with --without-dependencies it does not wait.
+    Cancelled jobs are left out, unless chosen by uid or with --cancelled. With --retrying, jobs that wait for their
+    retry are ready at once, and keep their attempts. A job that depends on a failed job waits until the failed job is
+    retried; with --without-dependencies it does not wait.
     """
     session = current()
     changes: JobChanges = {"new_status": "queued"}
@@ -172,20 +180,34 @@ def retry(**options: Any) -> None:
     selected = Selection.of(session, options)
     queue, pace = selected.queue, {} if per_second is None else {"per_second": per_second}
     if per_second is not None and (selected.uids or free):
-        raise click.UsageError(
-            "--per-second is for jobs that match a filter, or --all; not for --without-dependencies."
-        )
+        raise click.UsageError("--per-second needs a filter, or --all; it is not for --without-dependencies.")
 
     def all_of_them(**wanted: Any) -> int:
         """Queue all that match."""
         if free:
             wanted.pop("all", None)
-            return queue.update_all(changes, **{"state": "failed", "cancelled": False, **wanted})
+            state = "queued" if wanted.get("retrying") else "failed"
+            return queue.update_all(changes, **{"state": state, "cancelled": False, **wanted})
         matched: int = queue.retry(**pace, **wanted)
         return matched
 
-    words = _FREED if free else Words.of("queued again")
-    act(session, selected, words, lambda uid: queue.update(uid, **changes), all_of_them)
+    words = _FREED if free else _READY if selected.filter.get("retrying") else Words.of("queued again")
+    if not act(session, selected, words, lambda uid: queue.update(uid, **changes), all_of_them):
+        _advise_on_retrying(session, selected)
+
+
+def _advise_on_retrying(session: Session, selected: Selection) -> None:
+    """After no failed job has matched: how many jobs wait for their retry, and the command that retries them now."""
+    wanted: dict[str, Any] = {name: value for name, value in selected.filter.items() if name != "cancelled"}
+    if session.json or "state" in wanted or "retrying" in wanted or selected.filter.get("cancelled"):
+        return
+    waiting = selected.queue.retry(dry_run=True, **wanted, retrying=True)
+    if waiting:
+        options = {condition: option.replace("_", "-") for option, condition in CONDITIONS.items()}
+        words = [word for name, value in wanted.items() for word in (f"--{options[name]}", value)]
+        line = shlex.join(["jobengine", "retry", selected.queue.name, *words, "--retrying"])
+        one, several = f"waits for its retry: `{line}` makes it", f"wait for their retry: `{line}` makes them"
+        session.output.note(Sentence(f"{one} ready now", f"{several} ready now").of(waiting))
 
 
 @command(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar, cast
 
 import click
 
@@ -113,27 +113,25 @@ class Words(NamedTuple):
 
 def act(
     session: Session, selected: Selection, words: Words, to_one: ToOne, to_all: ToAll, count: ToAll | None = None
-) -> None:
+) -> int:
     """
-    Change the selected jobs, and report the effect in `words`. `count` counts the jobs that would change; it is only
-    needed if these are fewer than the matching jobs.
+    Change the selected jobs, report the effect in `words`, and return how many jobs matched. `count` counts the jobs
+    that would change; it is only needed if these are fewer than the matching jobs. Jobs given by uid end the command.
     """
     if selected.uids:
         _to_each(session, selected, words, selected.queue.get if selected.dry_run else to_one)
-        return
     wanted: dict[str, Any] = dict(selected.filter)
     if selected.every:
         wanted["all"] = True
     if selected.dry_run or not selected.yes:
         matched = count(**wanted) if count else to_all(dry_run=True, **wanted)
         if selected.dry_run:
-            _report_effect(session, matched, words.before)
-            return
+            return _report_effect(session, matched, words.before)
         confirm(f"{words.before.of(matched, f' of {selected.queue.name!r}')} Continue?", yes=matched < _MANY)
-    _report_effect(session, to_all(**wanted), words.after)
+    return _report_effect(session, to_all(**wanted), words.after)
 
 
-def _to_each(session: Session, selected: Selection, words: Words, do: ToOne) -> None:
+def _to_each(session: Session, selected: Selection, words: Words, do: ToOne) -> NoReturn:
     """Change each job in turn; an error for one job does not stop the others."""
     counts, code = Counter[Sentence](), Exit.DONE
     for uid in selected.uids:
@@ -153,8 +151,9 @@ def _to_each(session: Session, selected: Selection, words: Words, do: ToOne) -> 
     raise click.exceptions.Exit(code)
 
 
-def _report_effect(session: Session, matched: int, sentence: Sentence) -> None:
+def _report_effect(session: Session, matched: int, sentence: Sentence) -> int:
     if session.json:
         session.output.json({"matched": matched})
     else:
         session.output.note(sentence.of(matched))
+    return matched

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import pytest
 
@@ -99,6 +100,56 @@ def test_errors_and_status_name_the_dead_letter_queue(shell: Shell) -> None:
 def test_the_option_fingerprint_selects_the_jobs_that_a_command_changes(shell: Shell) -> None:
     shell("retry", "mail", "--fingerprint", "kind-0", "--yes")
     assert shell.mail.asked == [("retry", {"fingerprint": "kind-0"})]
+
+
+def _no_failed_but_retrying(shell: Shell, monkeypatch: pytest.MonkeyPatch, retrying: int) -> None:
+    """Let the queue have no failed jobs, and this many that wait for their retry."""
+    monkeypatch.setitem(fakes._ANSWERS, "retry", lambda name, **more: retrying if more.get("retrying") else 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "advised"),
+    [
+        ("--fingerprint IndexError:bad.send", "--fingerprint IndexError:bad.send --retrying"),
+        ("--error 'no route' --moved-from a --not-cancelled", "--error 'no route' --moved-from a --retrying"),
+        ("--all", "--retrying"),
+    ],
+)
+@pytest.mark.parametrize("how", ["--dry-run", "--yes"])
+def test_a_retry_that_matches_only_retrying_jobs_names_the_command_for_them(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, line: str, advised: str, how: str
+) -> None:
+    _no_failed_but_retrying(shell, monkeypatch, 3)
+    done = shell("retry", "mail", *shlex.split(line), how)
+    _, advice = done.stderr.splitlines()
+    assert advice == f"3 jobs wait for their retry: `jobengine retry mail {advised}` makes them ready now."
+    _no_failed_but_retrying(shell, monkeypatch, 1)
+    one = shell("retry", "mail", *shlex.split(line), how).stderr.splitlines()[1]
+    assert one == f"1 job waits for its retry: `jobengine retry mail {advised}` makes it ready now."
+
+
+@pytest.mark.parametrize("options", ["--state failed", "--cancelled", "--all --json"])
+def test_retry_gives_no_advice_on_retrying_jobs_if_it_was_for_others_or_prints_json(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    _no_failed_but_retrying(shell, monkeypatch, 3)
+    assert "retrying" not in shell("retry", "mail", *options.split(), "--dry-run").stderr
+    assert len(shell.mail.asked) == 1
+
+
+def test_the_option_retrying_of_retry_selects_queued_jobs(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    _no_failed_but_retrying(shell, monkeypatch, 3)
+    counted = shell("retry", "mail", "--retrying", "--dry-run").stderr
+    assert counted == "3 jobs would be made ready before their retry is due.\n"
+    done = shell("retry", "mail", "--retrying", "--per-second", "50", "--yes").stderr
+    assert done == "3 jobs were made ready before their retry was due.\n"
+    shell("retry", "mail", "--retrying", "--without-dependencies", "--yes")
+    free = {"new_status": "queued", "depends_on": []}
+    assert shell.mail.asked == [
+        ("retry", {"dry_run": True, "retrying": True}),
+        ("retry", {"per_second": 50.0, "retrying": True}),
+        ("update_all", free, {"state": "queued", "cancelled": False, "retrying": True}),
+    ]
 
 
 def test_explain_shows_how_long_ago_the_first_job_failed_with_the_same_error(

@@ -114,9 +114,11 @@ def test_a_retry_of_many_jobs_needs_either_a_filter_or_all(wrong: dict[str, Any]
         ({"state": "failed"}, {"state": "failed", "cancelled": False}),
         ({"cancelled": True}, {"state": "failed", "cancelled": True}),
         ({"tag": "a", "cancelled": None}, {"state": "failed", "tag": "a"}),
+        ({"retrying": True}, {"state": "queued", "cancelled": False, "retrying": True}),
+        ({"retrying": False}, {"state": "failed", "cancelled": False, "retrying": False}),
     ],
 )
-def test_a_retry_excludes_cancelled_jobs_unless_its_filter_selects_cancelled_jobs(
+def test_a_retry_selects_failed_jobs_unless_its_filter_selects_cancelled_or_retrying_jobs(
     chosen: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
     queue, pool = _queue({"matched": 7})

@@ -221,6 +221,11 @@ def test_failed_jobs_move_as_their_page_says(mail: Daemon) -> None:
     lines = _at_a_shell(mail, *blocks(page, heading="## At a shell")).splitlines()
     assert lines[-1].endswith("\tno route to host")
     assert _states(mail) == ["queued"] * 8
+    early = _at_a_shell(mail, setup, *blocks(page, heading="## Retry before it is due"))
+    assert early.endswith('{"matched":1}\n')
+    with mail.client(key=KEY) as client:
+        (retried,) = [job for job in client.jobs("mail").values() if job["content"] == {"to": "fay@example.org"}]
+    assert (retried["attempts"], "not_before" in retried) == (1, False)
 
 
 def test_a_job_is_added_and_its_outcome_awaited_as_the_page_says(mail: Daemon) -> None:

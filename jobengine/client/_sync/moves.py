@@ -40,7 +40,8 @@ class Moves(QueueCalls, ABC):
     ) -> "Job | int":
         """
         Queue one job again, as if never tried, and return it. Or queue all failed jobs that match (with `all`,
-        every failed job), and return their number; cancelled ones only with `cancelled=True`.
+        every failed job), and return their number; cancelled ones only with `cancelled=True`. With `retrying=True`
+        jobs that wait for their retry become ready instead, and keep their attempts.
         `per_second`: at about this pace the jobs become ready. `dry_run`: only count.
         """
         if uid is not None:
@@ -48,7 +49,7 @@ class Moves(QueueCalls, ABC):
                 raise TypeError("give either uid or filters; dry_run and per_second need filters")
             return self.update(uid, new_status="queued")
         check_filter(filters, every=all)
-        wanted: JobFilter = {"state": "failed", "cancelled": False, **filters}
+        wanted: JobFilter = {"state": "queued" if filters.get("retrying") else "failed", "cancelled": False, **filters}
         changes = {"new_status": "queued", **given(per_second=per_second)}
         return self._change_all(changes, wanted, dry_run=dry_run)
 
