@@ -58,7 +58,7 @@ function makeItem(changed) {
   const queues = () => item.group.places.map(({ queue }) => queue).filter((queue) => session.may(queue, 'manage'));
   const alike = (more) => ({ state: 'failed', fingerprint: item.group.fingerprint, ...more });
   const act = (action) => () => actOnMatching(queues(), action, alike(), changed);
-  const retry = () => actOnMatching(queues(), ACTIONS.retry, alike(), changed, item.to && stayText(item.to));
+  const retry = () => actOnMatching(queues(), ACTIONS.retry, { fingerprint: item.group.fingerprint }, changed, item.to && stayText(item.to));
   const back = () => moveBack(queues()[0], item.to, changed, alike());
   const move = () => openMove(queues()[0], alike(), changed, { to: item.to });
   item.more = menu('More', [['Move to another queue', move, { 'data-act': 'move' }], ['Delete', act(ACTIONS.delete), { class: 'danger' }]], { 'aria-label': 'More for this error' });

@@ -9,11 +9,15 @@ const STATES = ['queued', 'inprogress', 'complete', 'failed'];
 
 /**
  * Actions by name. `states`: states of jobs that the action applies to; `usual`: states to act on if the filter names none;
- * `will` and `done`: the effect in words; `change`: the update to send; without it the jobs are deleted; `paced`: whether all
- * jobs that match can be changed at a pace.
+ * `will` and `done`: the effect in words; `change`: the update to send to jobs in a state; without it the jobs are deleted;
+ * `paced`: whether all jobs that match can be changed at a pace.
  */
 export const ACTIONS = {
-  retry: { name: 'Retry', states: ['failed', 'complete'], usual: ['failed'], will: 'be queued again, as if never tried', done: 'queued again', paced: true, change: ({ pace }) => ({ new_status: 'queued', per_second: pace }) },
+  retry: {
+    name: 'Retry', states: ['failed', 'complete', 'retrying'], usual: ['failed', 'retrying'], will: 'be queued again, as if never tried', done: 'queued again', paced: true,
+    // Without a delay a job that was claimed meanwhile stays in progress; a new state would take it from its worker.
+    change: ({ pace }, state) => (state === 'retrying' && pace === undefined ? { delay_seconds: 0 } : { new_status: 'queued', per_second: pace }),
+  },
   cancel: {
     name: 'Cancel', states: ['queued', 'inprogress'], usual: ['queued', 'inprogress'], done: 'cancelled',
     will: 'be cancelled: those that are queued fail now, and the workers of the others are asked to stop', change: () => ({ cancel: true }),
@@ -33,30 +37,31 @@ function statesOf(action, { state }) {
 }
 
 /** Whether an action applies to jobs in `state`. */
-export const fits = (action, state) => !state || action.states.includes(WHOLES[state] ?? state);
+export const fits = (action, state) => !state || action.states.includes(state) || action.states.includes(WHOLES[state]);
 
-/** Ask, with the count, then act on the jobs, given as `{uid, state}`; then call `done()`. */
+/** Ask, with the count, then act on the jobs, given as `{uid, state}` with the dashboard's states; then call `done()`. */
 export function actOnSome(queue, action, chosen, done) {
   const meant = chosen.filter(({ state }) => fits(action, state));
   const left = chosen.length - meant.length;
   const note = left > 0 && `${jobs(left)} of those selected ${left === 1 ? 'is' : 'are'} left as ${left === 1 ? 'it is' : 'they are'}: ${action.name.toLowerCase()} is for jobs that are ${inWords(action.states)}.`;
-  ask(action, { count: meant.length, note, run: (change) => act(queue, action, meant, change), done });
+  const retrying = meant.filter(({ state }) => state === 'retrying').length;
+  ask(action, { count: meant.length, retrying, note, run: (given) => act(queue, action, meant, given), done });
 }
 
 /** Ask, with the server's count and a `warning`, then act on all jobs of a queue, or of several, that match. */
 export function actOnMatching(queues, action, filter, done, warning = '') {
   const filters = statesOf(action, filter).map((state) => ({ ...filter, state }));
   const places = [queues].flat().flatMap((queue) => filters.map((one) => [queue, one]));
-  const run = (change) => each(places, ([queue, one]) => matching(queue, action, one, change, false));
-  const count = () => each(places, ([queue, one]) => matching(queue, action, one, action.change?.({ priority: 0 }), true));
+  const run = (given) => each(places, ([queue, one]) => matching(queue, action, one, given, false));
+  const count = () => each(places, ([queue, one]) => matching(queue, action, one, { priority: 0 }, true));
   const box = dialog(action.name, (close) => {
     const place = h('div', {}, h('p', { class: 'loading', role: 'status' }, 'Counting …'));
     const begin = async () => {
       try {
-        const { made } = await count();
+        const { made, retrying } = await count();
         if (!box.open) return;
         box.close();
-        ask(action, { count: made, note: `These are all jobs ${filterInWords(filters)}. ${warning}`, run, done, paced: action.paced });
+        ask(action, { count: made, retrying, note: `These are all jobs ${filterInWords(filters)}. ${warning}`, run, done, paced: action.paced });
       } catch (error) {
         replace(place, failure(error), h('div', { class: 'buttons' }, keep(close, 'Close')));
       }
@@ -67,21 +72,25 @@ export function actOnMatching(queues, action, filter, done, warning = '') {
 }
 
 async function each(places, change) {
-  let made = 0;
-  for (const one of places) made += (await change(one)).matched;
-  return { made, refused: [] };
+  const result = { made: 0, retrying: 0, refused: [] };
+  for (const place of places) {
+    const { matched } = await change(place);
+    result.made += matched;
+    if (place[1].state === 'retrying') result.retrying += matched;
+  }
+  return result;
 }
 
-const matching = (queue, action, filter, change, dry) => (action.change
-  ? api.updateMatching(queue, filter, change, dry)
+const matching = (queue, action, filter, given, dry) => (action.change
+  ? api.updateMatching(queue, filter, action.change(given, filter.state), dry)
   : api.deleteMatching(queue, filter, dry));
 
 /** How many jobs match a filter. */
 export const countMatching = async (queue, filter) => (await api.deleteMatching(queue, filter, true)).matched;
 
-async function act(queue, action, chosen, change) {
+async function act(queue, action, chosen, given) {
   const results = action.change
-    ? (await api.updateJobs(queue, chosen.map(({ uid }) => ({ uid, ...change })))).results
+    ? (await api.updateJobs(queue, chosen.map(({ uid, state }) => ({ uid, ...action.change(given, state) })))).results
     : await removeEach(queue, chosen);
   const refused = results.filter(({ status }) => status >= 300).map(({ error }) => error);
   return { made: results.length - refused.length, refused };
@@ -108,21 +117,29 @@ async function removed(queue, uid) {
   }
 }
 
-/** Ask before the action; the same dialog then shows the result. */
-function ask(action, { count, note, run, done, paced = false }) {
+/** Ask before the action on `count` jobs, some of them `retrying`; the same dialog then shows the result. */
+function ask(action, { count, retrying, note, run, done, paced = false }) {
   const box = dialog(`${action.name}: ${jobs(count)}`, (close) => {
     if (count === 0) return [h('p', {}, 'No job matches.'), note && h('p', { class: 'muted' }, note), h('div', { class: 'buttons' }, keep(close, 'Close'))];
     const priority = action === ACTIONS.priority && field('Priority', { name: 'priority', type: 'number', step: 1, value: 0, required: true }, 'Higher goes first.');
     const send = async (element) => {
-      const result = await run(action.change?.(values(element)));
+      const result = await run(values(element));
       replace(box.querySelector('.told'), outcome(action, result), h('div', { class: 'buttons' }, keep(close, 'Close')));
       box.querySelector('.told button').focus();
       done();
     };
     return h('div', { class: 'told' }, form(`${action.name} ${jobs(count)}`, send,
-      [h('p', {}, `${jobs(count)} will ${action.will}.`), note && h('p', { class: 'muted' }, note), priority, paced && paceField()],
+      [h('p', {}, effect(action, count, retrying)), note && h('p', { class: 'muted' }, note), priority, paced && paceField()],
       { danger: action.danger, more: keep(close) }));
   });
+}
+
+/** What will happen to the jobs. A retry does not count the attempts of finished jobs any more; those of retrying jobs still count. */
+function effect(action, count, retrying) {
+  const early = action === ACTIONS.retry ? retrying : 0;
+  const usual = early < count && `${jobs(count - early)} will ${action.will}.`;
+  const soon = early > 0 && `${jobs(early)} will not wait for ${early === 1 ? 'its' : 'their'} retry any longer; the attempts made still count.`;
+  return [usual, soon].filter(Boolean).join(' ');
 }
 
 function outcome(action, { made, refused }) {

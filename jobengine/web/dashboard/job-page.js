@@ -8,7 +8,7 @@ import { duration, exact, jobs, number, secondOf, setTime, time, wallTime } from
 import { Draft, confirm, dialog, failure, field, form, jsonField, keep, loading, values } from './forms.js';
 import { timeline, took } from './attempts.js';
 import { drawHolders, withoutHolders } from './held.js';
-import { isRetried, setBadge, shownState } from './job-rows.js';
+import { isEarly, isRetried, setBadge, shownState } from './job-rows.js';
 import { members, pretty } from './json.js';
 import './json-view.js';
 import { batchLink, isBatch } from './link-words.js';
@@ -86,12 +86,13 @@ class JobPage extends HTMLElement {
   }
 
   #retry() {
-    this.#change({ new_status: 'queued' }, 'The job is queued again.');
+    if (waitsForRetry(this.job)) this.#change({ delay_seconds: 0 }, 'The job does not wait for its retry any longer.');
+    else this.#change({ new_status: 'queued' }, 'The job is queued again.');
   }
 
-  /** For the key `r`: retry the job if it has failed; returns whether it has. The key does not repeat a complete job. */
+  /** For the key `r`: retry the job if it has failed or waits for its retry; returns whether. The key does not repeat a complete job. */
   retry() {
-    if (this.job?.state !== 'failed' || !this.acts.retry || this.acts.retry.disabled || this.deeds.hidden) return false;
+    if (!this.job || (this.job.state !== 'failed' && !waitsForRetry(this.job)) || !this.acts.retry || this.acts.retry.disabled || this.deeds.hidden) return false;
     this.#retry();
     return true;
   }
@@ -305,7 +306,9 @@ class JobPage extends HTMLElement {
   #drawActs(own = false) {
     const { state, cancel_requested: cancelled } = this.job;
     const finished = FINISHED.includes(state);
-    const useful = { retry: finished, release: state === 'inprogress', cancel: !finished && !cancelled };
+    const early = waitsForRetry(this.job);
+    if (this.acts.retry) setText(this.acts.retry, early ? 'Retry now' : 'Retry');
+    const useful = { retry: finished || early, release: state === 'inprogress', cancel: !finished && !cancelled };
     const held = !own && this.deeds.matches(':hover');
     for (const [name, button] of Object.entries(this.acts)) {
       if (!button) continue;
@@ -327,6 +330,9 @@ class JobPage extends HTMLElement {
   }
 }
 customElements.define('je-job', JobPage);
+
+/** Whether the job has failed and its retry is not due yet. */
+const waitsForRetry = (job) => isEarly(job) && isRetried(job);
 
 /** "attempt 2 of 3", or nothing before the first. */
 function attemptText({ attempts, max_attempts: most = 1 }) {

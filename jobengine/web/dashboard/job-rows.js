@@ -15,6 +15,12 @@ export const shownState = (job) => (job.cancelled ? 'cancelled' : job.waiting ? 
 /** Whether a queued job is tried again after a failure; one that was moved or queued again by hand has only its old error. */
 export const isRetried = ({ attempts = 0, history = [] }) => attempts > 0 && history.some(({ outcome }) => outcome !== 'released');
 
+/** Whether a job waits for its retry, or is ready for it. */
+export const isRetrying = (job) => job.state === 'queued' && isRetried(job);
+
+/** Whether a queued job can't be claimed yet, since it is delayed or its retry is not due. */
+export const isEarly = (job) => job.state === 'queued' && job.not_before * 1000 > Date.now();
+
 /** Show the state of a job as a word with its own sign, so that it does not depend on colour. */
 export function setBadge(element, state) {
   const name = NAMES[state] ?? 'Removed';
@@ -203,7 +209,7 @@ export class JobRows {
     row.classList.remove('removed');
     setBadge(row.badge, shownState(job));
     setText(row.progress, progressText(job));
-    const due = job.state === 'queued' && job.not_before * 1000 > Date.now() ? job.not_before : null;
+    const due = isEarly(job) ? job.not_before : null;
     row.due.hidden = due === null;
     setTime(row.due, due);
     const values = [job.priority, job.max_attempts ? `${job.attempts ?? 0} of ${job.max_attempts}` : job.attempts ?? 0];
@@ -232,7 +238,7 @@ export class JobRows {
 }
 
 function progressText(job) {
-  if (job.state === 'queued' && job.not_before * 1000 > Date.now()) return isRetried(job) ? 'retry ' : 'ready ';
+  if (isEarly(job)) return isRetried(job) ? 'retry ' : 'ready ';
   if (job.state !== 'inprogress') return '';
   return [job.progress !== undefined && `${job.progress} %`, job.cancel_requested && 'cancelling'].filter(Boolean).join(', ');
 }

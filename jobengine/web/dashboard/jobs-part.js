@@ -6,7 +6,7 @@ import { firstJob } from './first-job.js';
 import { number } from './format.js';
 import { choice, empty, failure, field, loading } from './forms.js';
 import { ACTIONS, actOnMatching, actOnSome, countMatching, fits } from './job-actions.js';
-import { JobRows } from './job-rows.js';
+import { JobRows, isRetrying } from './job-rows.js';
 import { queueLink } from './links.js';
 import { Refresher } from './live.js';
 import { openMove } from './move-jobs.js';
@@ -264,8 +264,13 @@ class JobsPart extends HTMLElement {
     setText(this.count, this.#matching ? 'All that match' : `${number(count)} selected`);
     this.all.hidden = this.#matching;
     this.move.hidden = !this.#matching;
-    const states = this.#matching ? [this.#filter.state] : [...this.rows.selected.values()].map(({ state }) => state);
+    const states = this.#matching ? [this.#filter.state] : this.#chosen().map(({ state }) => state);
     for (const [action, button] of this.acts) set(button, 'disabled', !states.some((state) => fits(action, state)));
+  }
+
+  /** The selected jobs as `{uid, state}`, with the dashboard's state of those that are retrying. */
+  #chosen() {
+    return [...this.rows.selected.values()].map((job) => ({ uid: job.uid, state: isRetrying(job) ? 'retrying' : job.state }));
   }
 
   #done() {
@@ -276,7 +281,7 @@ class JobsPart extends HTMLElement {
   #act(action) {
     const done = () => this.#done();
     if (this.#matching) actOnMatching(this.queue, action, this.#filter, done);
-    else actOnSome(this.queue, action, [...this.rows.selected.values()], done);
+    else actOnSome(this.queue, action, this.#chosen(), done);
   }
 }
 customElements.define('je-jobs', JobsPart);

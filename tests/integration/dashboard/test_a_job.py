@@ -111,6 +111,30 @@ def test_the_page_of_a_failed_job_counts_and_links_jobs_that_failed_with_the_sam
     expect(person.jobs()).to_have_count(3)
 
 
+@pytest.mark.parametrize("by_key", [False, True])
+def test_a_job_that_waits_for_its_retry_is_retried_now(person: Person, queue: Queue, by_key: bool) -> None:
+    uid = queue.add({}, max_attempts=3, retry_delay_seconds=3600).uid
+    queue.update(queue.claim()[0].uid, new_status="failed", error="no route to host")
+    _look_at(person, queue, uid)
+    expect(person.page.get_by_text("Retry due")).to_be_visible()
+    expect(person.button("Retry now")).to_be_enabled()
+    if by_key:
+        person.page.keyboard.press("r")
+    else:
+        person.press("Retry now")
+    person.is_told("The job does not wait for its retry any longer.")
+    expect(person.button("Retry now")).to_be_hidden()
+    job = queue.get(uid)
+    assert (job.state, job.attempts, job.not_before) == ("queued", 1, None)
+
+
+def test_a_delayed_job_that_never_failed_has_no_retry(person: Person, queue: Queue) -> None:
+    uid = queue.add({}, delay_seconds=3600).uid
+    _look_at(person, queue, uid)
+    expect(person.button("Cancel")).to_be_visible()
+    expect(person.page.get_by_role("button", name=re.compile("^Retry"))).to_have_count(0)
+
+
 def test_the_page_of_a_job_shows_its_former_queue_or_why_the_job_was_not_moved(
     person: Person, engine: JobEngine, queue: Queue, live: Daemon
 ) -> None:

@@ -26,6 +26,14 @@ def _fail(queue: Queue, error: str) -> str:
     return uid
 
 
+def _retrying(queue: Queue, error: str, count: int = 1) -> list[str]:
+    """Jobs whose first attempt has failed and whose retry is due in an hour, by their uids."""
+    uids = [queue.add({}, priority=9, max_attempts=3, retry_delay_seconds=3600).uid for _ in range(count)]
+    for job in queue.claim(count):
+        queue.update(job.uid, new_status="failed", error=error)
+    return uids
+
+
 _FOLDS = {"/errors": "Whole text of the latest", "/job/{uid}": "Traceback: mailer.py, line 29, in send_29"}
 
 
@@ -87,6 +95,36 @@ def test_an_error_group_is_retried_at_a_pace(person: Person, queue: Queue) -> No
     expect(dialog).to_contain_text("3 jobs will be queued again")
     dialog.get_by_label("Jobs per second").fill("0.01")
     dialog.get_by_role("button", name="Retry 3 jobs").click()
+    expect(person.page.get_by_role("dialog").get_by_role("status")).to_contain_text("3 jobs queued again.")
+    waits = sorted(job.not_before - job.last_updated for job in queue.jobs(state="queued") if job.not_before)
+    assert [round(wait.total_seconds(), -1) for wait in waits] == [100, 200]
+
+
+def test_the_retry_of_an_error_group_includes_jobs_that_wait_for_their_retry(person: Person, queue: Queue) -> None:
+    waiting = _retrying(queue, "no route to host", 3)
+    person.look_at(queue.name, part="/errors")
+    person.press("Retry")
+    dialog = person.dialog("Retry: 3 jobs")
+    early = "3 jobs will not wait for their retry any longer; the attempts made still count."
+    expect(dialog.get_by_text(early, exact=True)).to_be_visible()
+    dialog.get_by_role("button", name="Keep as it is").click()
+    _fail(queue, "no route to host")
+    person.press("Retry")
+    expect(person.dialog("Retry: 4 jobs")).to_contain_text(
+        "1 job will be queued again, as if never tried. 3 jobs will not"
+    )
+    person.dialog("Retry: 4 jobs").get_by_role("button", name="Retry 4 jobs").click()
+    expect(person.page.get_by_role("dialog").get_by_role("status")).to_contain_text("4 jobs queued again.")
+    assert queue.stats().ready == 4
+    assert [queue.get(uid).attempts for uid in waiting] == [1, 1, 1]
+
+
+def test_retrying_jobs_are_made_ready_at_a_pace(person: Person, queue: Queue) -> None:
+    _retrying(queue, "no route to host", 3)
+    person.look_at(queue.name, part="/errors")
+    person.press("Retry")
+    person.dialog("Retry: 3 jobs").get_by_label("Jobs per second").fill("0.01")
+    person.dialog("Retry: 3 jobs").get_by_role("button", name="Retry 3 jobs").click()
     expect(person.page.get_by_role("dialog").get_by_role("status")).to_contain_text("3 jobs queued again.")
     waits = sorted(job.not_before - job.last_updated for job in queue.jobs(state="queued") if job.not_before)
     assert [round(wait.total_seconds(), -1) for wait in waits] == [100, 200]

@@ -173,6 +173,50 @@ def test_retry_of_selected_jobs_shows_its_result(owner: Person, queue: Queue) ->
     assert [queue.get(uid).state for uid in (first, second, third)] == ["queued", "queued", "failed"]
 
 
+def _await_retry(queue: Queue, **options: Any) -> str:
+    """A job whose first attempt has failed and whose retry is due in an hour, by its uid."""
+    uid = queue.add({"to": "alice"}, max_attempts=3, retry_delay_seconds=3600, priority=9, **options).uid
+    queue.update(queue.claim()[0].uid, new_status="failed", error="no route")
+    return uid
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_retrying_jobs_that_are_selected_are_made_ready(owner: Person, queue: Queue, every: bool) -> None:
+    first, second = _await_retry(queue), _await_retry(queue)
+    owner.open(f"queue/{queue.name}?state=retrying")
+    owner.field("Select this page").check()
+    if every:
+        owner.press("Select all that match")
+    owner.page.get_by_role("region", name="Selected jobs").get_by_role("button", name="Retry").click()
+    dialog = owner.dialog("Retry: 2 jobs")
+    expect(dialog).to_contain_text("2 jobs will not wait for their retry any longer")
+    dialog.get_by_role("button", name="Retry 2 jobs").click()
+    expect(owner.page.get_by_role("dialog").get_by_role("status")).to_contain_text("2 jobs queued again.")
+    assert queue.stats().ready == 2
+    assert [queue.get(uid).attempts for uid in (first, second)] == [1, 1]
+
+
+def test_a_selected_job_that_was_claimed_meanwhile_is_not_taken_from_its_worker(owner: Person, queue: Queue) -> None:
+    uid = _await_retry(queue)
+    owner.open(f"queue/{queue.name}?state=retrying")
+    owner.field("Select this page").check()
+    owner.page.get_by_role("region", name="Selected jobs").get_by_role("button", name="Retry").click()
+    queue.update(uid, delay_seconds=0)
+    queue.claim(worker="ann")
+    owner.dialog("Retry: 1 job").get_by_role("button", name="Retry 1 job").click()
+    expect(owner.page.get_by_role("dialog").get_by_role("status")).to_be_visible()
+    assert (queue.get(uid).state, queue.get(uid).worker) == ("inprogress", "ann")
+
+
+def test_queued_jobs_that_never_failed_can_not_be_retried(owner: Person, queue: Queue) -> None:
+    queue.add({})
+    owner.open(f"queue/{queue.name}")
+    owner.field("Select this page").check()
+    region = owner.page.get_by_role("region", name="Selected jobs")
+    expect(region.get_by_role("button", name="Cancel")).to_be_enabled()
+    expect(region.get_by_role("button", name="Retry")).to_be_disabled()
+
+
 def test_an_action_on_all_matching_jobs_shows_their_count_and_then_the_result(owner: Person, queue: Queue) -> None:
     queue.add_many([{"to": "alice"}] * 60)
     kept = queue.add({"to": "bob"}).uid
