@@ -178,19 +178,21 @@ export class JobRows {
     const row = h('tr');
     row.link = h('a', { class: 'code' });
     row.content = h('span');
+    row.group = h('span', { class: 'tag of-group' });
     row.tags = h('span', { class: 'tags' });
     row.error = h('span', { class: 'why' });
     row.second = h('span', { class: 'second' }, row.error, row.content);
     row.badge = h('span');
     row.progress = h('small');
+    row.times = [time(null), time(null), time(null, { class: 'phone' })];
     row.due = time(null, { class: 'due' });
+    row.state = h('td', { class: 'c-state' }, row.badge, ' ', h('span', { class: 'until' }, row.progress, row.due), row.times[2]);
     row.figures = ['priority', 'attempts'].map((name) => h('td', { class: `num c-${name}` }));
     row.worker = h('td', { class: 'c-worker' });
-    row.times = [time(null), time(null), time(null, { class: 'phone' })];
     row.box = h('input', { type: 'checkbox', onchange: () => { this.#choose(row, row.box.checked); this.#drawBoxes(); this.onSelect(); } });
     row.append(...[this.selectable && h('td', { class: 'c-box' }, row.box),
-      h('th', { scope: 'row', class: 'c-job' }, row.link, row.tags, row.second),
-      h('td', { class: 'c-state' }, row.badge, ' ', row.progress, row.due, row.times[2]), ...row.figures, row.worker,
+      h('th', { scope: 'row', class: 'c-job' }, row.link, row.group, row.tags, row.second),
+      row.state, ...row.figures, row.worker,
       h('td', { class: 'c-created' }, row.times[0]), h('td', { class: 'c-updated' }, row.times[1])].filter(Boolean));
     return row;
   }
@@ -200,6 +202,9 @@ export class JobRows {
     row.job = job;
     if (this.selected.has(job.uid)) this.selected.set(job.uid, job);
     setText(row.content, preview(job.content));
+    const group = job.group === undefined ? null : `Group ${job.group}`;
+    if (row.group.getAttribute('title') !== group) replace(row.group, group && [h('span', { class: 'wide' }, 'group '), h('b', {}, job.group)]);
+    set(row.group, 'title', group);
     const tags = job.tags ?? [];
     if (row.tags.dataset.tags !== tags.join('\n')) replace(row.tags, tags.map((tag) => h('span', { class: 'tag' }, tag)));
     row.tags.dataset.tags = tags.join('\n');
@@ -211,6 +216,7 @@ export class JobRows {
     setText(row.progress, progressText(job));
     const due = isEarly(job) ? job.not_before : null;
     row.due.hidden = due === null;
+    row.state.classList.toggle('later', due !== null);
     setTime(row.due, due);
     const values = [job.priority, job.max_attempts ? `${job.attempts ?? 0} of ${job.max_attempts}` : job.attempts ?? 0];
     row.figures.forEach((cell, at) => setText(cell, values[at]));

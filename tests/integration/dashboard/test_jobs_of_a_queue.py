@@ -217,6 +217,23 @@ def test_queued_jobs_that_never_failed_can_not_be_retried(owner: Person, queue: 
     expect(region.get_by_role("button", name="Retry")).to_be_disabled()
 
 
+def test_the_list_shows_the_group_of_a_job(owner: Person, queue: Queue) -> None:
+    grouped, other = queue.add({}, group="customer-7").uid, queue.add({}).uid
+    owner.open(f"queue/{queue.name}")
+    expect(owner.row("Jobs", grouped[:8]).get_by_text("group customer-7")).to_be_visible()
+    expect(owner.row("Jobs", other[:8])).not_to_contain_text("group")
+
+
+def test_the_list_shows_on_a_phone_when_a_retry_is_due(owner: Person, queue: Queue) -> None:
+    owner.page.set_viewport_size({"width": 390, "height": 800})
+    _await_retry(queue)
+    owner.open(f"queue/{queue.name}")
+    state = owner.jobs().first.get_by_role("cell").nth(1)
+    expect(state).to_contain_text("Queued")
+    expect(state.get_by_text(re.compile(r"^in (\d+ min|1 h)$"))).to_be_visible()
+    assert state.evaluate("(cell) => cell.scrollWidth <= cell.clientWidth")
+
+
 def test_an_action_on_all_matching_jobs_shows_their_count_and_then_the_result(owner: Person, queue: Queue) -> None:
     queue.add_many([{"to": "alice"}] * 60)
     kept = queue.add({"to": "bob"}).uid
