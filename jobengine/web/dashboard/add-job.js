@@ -36,7 +36,7 @@ export function openAddJob(queue, { like = null, done = () => {} } = {}) {
       tell(`${outcome(answer, typed)} `, h('a', { href: jobLink(queue, answer.uid) }, 'Show it'));
       done();
     };
-    const element = form('Add', add, fields, { more: keep(close, 'Not now') });
+    const element = form('Add', add, fields, { more: keep(close, 'Cancel') });
     element.addEventListener('input', () => { uid.value = newUid(); });
     draft.follow(element);
     element.addEventListener('keydown', (event) => event.key === 'Enter' && (event.ctrlKey || event.metaKey) && element.requestSubmit());

@@ -32,7 +32,7 @@ export function openSchedule(queue, { like = null, done = () => {} } = {}) {
     };
     const drop = () => { draft.forget(); close(); };
     const preview = new Preview(queue);
-    const element = form(known ? 'Save' : 'Add', save, fieldsOf(known, job, preview), { more: known ? keep(drop) : keep(close, 'Not now') });
+    const element = form(known ? 'Save' : 'Add', save, fieldsOf(known, job, preview), { more: known ? keep(drop) : keep(close, 'Cancel') });
     draft.follow(element);
     preview.follow(element);
     return element;

@@ -123,7 +123,7 @@ class SettingsPart extends HTMLElement {
         tell(`The key is valid from now on, with the role ${given.role}.`);
         this.#readKeys();
       };
-      return form('Add', add, [choice('Role', ROLES, { name: 'role', value: 'worker' }), key], { more: keep(close, 'Not now') });
+      return form('Add', add, [choice('Role', ROLES, { name: 'role', value: 'worker' }), key], { more: keep(close, 'Cancel') });
     });
   }
 

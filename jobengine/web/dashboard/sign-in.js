@@ -72,7 +72,7 @@ export function createQueue() {
       if (isHere()) go('#/queues');
       close();
     };
-    const element = form('Create', create, [name, key], { more: keep(close, 'Not now') });
+    const element = form('Create', create, [name, key], { more: keep(close, 'Cancel') });
     draft.follow(element);
     return element;
   });

@@ -43,7 +43,7 @@ def test_the_add_form_has_the_options_of_a_unique_key_and_debounce(person: Perso
 
     add(Seconds_after_the_finish="60")
     expect(person.page.get_by_role("alert")).to_have_text("Unique key: it is needed for these settings.")
-    person.press("Not now")
+    person.dialog("Add job").get_by_role("button", name="Cancel").click()
     add(Unique_key="report", **{"Debounce,_seconds": "600"})
     person.is_told("The job is added.")
     (job,) = queue.jobs()
