@@ -62,6 +62,7 @@ class GateTimes:
         self.has_changed = False
         self.times.move(*self._moves)
         self._moves = ([], [])
-        first = self.times.first()
-        times = (now if self.over else None, first and first[0], self.own)
-        self.next_change = min((time for time in times if time is not None), default=None)
+        first, change = self.times.first(), self.own
+        if first is not None and (change is None or first[0] < change):
+            change = first[0]
+        self.next_change = now if self.over else change
