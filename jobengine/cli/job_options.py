@@ -45,9 +45,11 @@ def job_options(function: Any) -> Any:
             shell_complete=complete_groups,
             help="The job's group; a queue may have limits and an order for groups.",
         ),
-        click.option("--max-attempts", type=click.IntRange(1), help="The most attempts."),
+        click.option("--max-attempts", type=click.IntRange(1), help="The most attempts; by default the queue's, or 1."),
         click.option(
-            "--retry-delay", type=Seconds("s"), help="The time before the second attempt; doubled for each further one."
+            "--retry-delay",
+            type=Seconds("s"),
+            help="The time before the second attempt, doubled for each further one; by default the queue's, or 0.",
         ),
         click.option(
             "--timeout", type=Seconds("s"), help="How long the job may be in progress without an update; 0 is for ever."
