@@ -296,6 +296,9 @@ class AsyncQueue(AsyncMoves):
         """
         Add a job, and return the job when it is finished, or as it is after `timeout` seconds; check `finished`.
 
+        A failed job is returned just before it moves to the queue's dead-letter queue, if there is one; from then on
+        `get` finds the job only there.
+
         Raises OutcomeUnknown if the job was added, or may have been, and the server does not answer any more.
         """
         body = single_body(encode(self.name), job_json(content, options))
