@@ -6,6 +6,7 @@ import pytest
 
 from jobengine.core.fingerprints import fingerprint
 from tests.doubles import MemoryServer
+from tests.schema import schema
 from tests.web.asking import add, change, each, hold, read, update
 
 
@@ -44,6 +45,21 @@ def test_an_update_returns_the_job_only_if_it_has_a_field_newer_than_api_version
     assert update(server, uid, "inprogress").body == b""
     assert change(server, uid, new_status="inprogress", retry=True).json["uid"] == uid
     assert change(server, uid, progress=1).json["progress"] == 1
+
+
+@pytest.mark.parametrize(("name", "empty"), [("done", False), ("version_1", True)])
+def test_an_example_of_the_schema_is_answered_with_the_job_or_as_in_version_1(
+    server: MemoryServer, name: str, empty: bool
+) -> None:
+    examples = schema()["paths"]["/api/v1/job"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    assert next(iter(examples)) == "done"
+    add(server)
+    held = hold(server)
+    mine = {"queue_name": "q", "uid": held["uid"], "lease": held["lease"]}
+    body = {field: mine.get(field, value) for field, value in examples[name]["value"].items()}
+    answer = server.call("POST", "/api/v1/job", body=body)
+    assert (answer.status, answer.body == b"") == (200, empty)
+    assert read(server, held["uid"]).json["state"] == "complete"
 
 
 def test_a_worker_may_fail_a_job_without_further_attempts(server: MemoryServer) -> None:
