@@ -125,6 +125,16 @@ def test_a_job_added_by_a_web_request_is_shown_by_a_later_web_request(
             assert site("/sign-up", {"address": ADDRESS}) == (202, {"uid": job.uid})
 
 
+@pytest.mark.parametrize(("framework", "status"), [("FastAPI", 422), ("Flask", 400)])
+def test_a_web_request_without_an_address_is_refused(
+    framework: str, status: int, daemon: Daemon, mail: Queue, tmp_path: Path
+) -> None:
+    with _site(framework, daemon, tmp_path) as site:
+        for body in ({}, {"address": 5}, {"address": "a" * 255}):
+            assert site("/sign-up", body) == (status, None)
+    assert list(mail.jobs()) == []
+
+
 @pytest.mark.parametrize("framework", ["FastAPI", "Flask"])
 def test_a_web_request_is_answered_soon_although_the_job_server_is_unreachable(
     framework: str, daemon: Daemon, mail: Queue, tmp_path: Path
