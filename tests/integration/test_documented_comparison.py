@@ -8,7 +8,10 @@ from .daemons import ROOT
 
 TEXT = (ROOT / "docs" / "compare.md").read_text()
 #: Systems that must have a section on the page.
-SYSTEMS = ("Celery", "RQ", "Sidekiq", "River", "Temporal", "SQS", "RabbitMQ", "pg-boss", "BullMQ", "beanstalkd")
+SYSTEMS = (
+    *("Celery", "Dramatiq", "Huey", "RQ", "Sidekiq", "Faktory", "BullMQ"),
+    *("River", "pg-boss", "Temporal", "SQS", "RabbitMQ", "beanstalkd"),
+)
 
 
 def _sections() -> dict[str, str]:
