@@ -45,8 +45,9 @@ def _with_the_command_line(port: int, programs: Path, home: Path) -> int:
 def _over_http(port: int, programs: Path, home: Path) -> int:
     adds, reads = blocks("README.md", heading=CALLS)
     (worker,) = blocks("README.md", "python", CALLS)
-    (added,) = steps([adds], port, programs, home)
-    assert json.loads(added)["state"] == "queued"
+    (printed,) = steps([adds], port, programs, home)
+    status, _, added = printed.partition("\n")
+    assert (status, json.loads(added)["state"]) == ("201", "queued")
     assert _worked(worker, port, programs, home) == "1 done\n"
     (shown,) = steps([adds.partition("\n")[0] + "\n" + reads], port, programs, home)
     (job,) = json.loads(shown)["jobs"]
