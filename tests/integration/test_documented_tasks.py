@@ -152,10 +152,14 @@ def test_the_worker_in_python_ends_and_says_why_if_its_claim_is_refused(daemon: 
 def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:
     page = "docs/add-jobs.md"
     setup = blocks(page)[0]
-    later = _answers(mail, setup, *blocks(page, heading="## Later"))
+    later = _answers(mail, setup, *blocks(page, heading="## Delay"))
     assert all(job["not_before"] for job in later)
-    (retried,) = _answers(mail, setup, *blocks(page, heading="## Retries"))
-    assert retried["max_attempts"] == 5
+    (urgent,) = _answers(mail, setup, *blocks(page, heading="## Priority"))
+    assert urgent["priority"] == 5
+    (retried,) = _answers(mail, setup, *blocks(page, heading="## Retry"))
+    assert (retried["max_attempts"], retried["retry_delay_seconds"]) == (5, 10)
+    (timed,) = _answers(mail, setup, *blocks(page, heading="## Timeout"))
+    assert timed["timeout_seconds"] == 30
     first, again, unique, same = _answers(mail, setup, *blocks(page, heading="## Once"))
     assert (first["uid"], unique["uid"]) == (again["uid"], same["uid"])
     (grouped,) = _answers(mail, setup, *blocks(page, heading="## Groups"))
@@ -285,7 +289,7 @@ def _limits(daemon: Daemon) -> None:
 def test_schedules_work_as_their_page_says(daemon: Daemon) -> None:
     page = "docs/schedules.md"
     setup = blocks(page)[0]
-    (nightly,) = _answers(daemon, setup, *blocks(page, heading="## Every night at three"))
+    (nightly,) = _answers(daemon, setup, *blocks(page, heading="## A cron line: every night at three"))
     assert (nightly["timezone"], len(nightly["next"]), nightly["notes"]) == ("Europe/Berlin", 5, [])
     assert all("T03:00:00+0" in time for time in nightly["next"])
     setup = setup.replace("call -X PUT $api/queue", ": call -X PUT $api/queue")
