@@ -25,6 +25,11 @@ _GENERATORS: Final[Mapping[str, links.Generator]] = {
 #: from the internet.
 _WORKER: Final = ("https://unpkg.com/iframe-worker/shim", "assets/javascripts/iframe-worker.js")
 _GENERATED: Final = re.compile(r"^<!-- generated: ([a-z-]+) ?(.*) -->$", re.MULTILINE)
+#: The tabs of the menu whose pages come last in the results of search, except for some of them, and the factor of their
+#: ranks: a word in a title counts 1,000 times as much as in a text.
+_LAST: Final = ("Reference", "How it works")
+_NOT_LAST: Final = ("metrics.md", "settings.md")
+_LAST_RANK: Final = 0.001
 
 
 #: Code that is never broken in a table.
@@ -51,9 +56,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Insert the generated parts, and rewrite the links for the site."""
+    """Insert the generated parts, rewrite the links for the site, and rank the page for search."""
     kept = _SOURCES_ONLY.sub("", markdown)
     written = _GENERATED.sub(lambda found: _GENERATORS[found[1]](found[2]), kept)
+    if any(tab.title in _LAST for tab in page.ancestors) and page.file.src_uri not in _NOT_LAST:
+        page.meta["search"] = {"boost": _LAST_RANK}
     return links.rewritten(lists.rewritten(written), page.file.src_uri)
 
 

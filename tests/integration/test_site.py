@@ -104,6 +104,29 @@ def test_search_works_on_pages_that_are_opened_as_files(site: Path, browser: Bro
     page.close()
 
 
+@pytest.mark.parametrize(
+    ("word", "guide"),
+    [
+        *((word, "add-jobs") for word in ("delay", "retry", "timeout", "priority", "backoff")),
+        ("cron", "schedules"),
+        ("group", "limits"),
+        ("webhook", "run-queues"),
+        ("unauthorized", "troubleshooting"),
+        ("metrics", "metrics"),
+    ],
+)
+def test_the_guide_is_among_the_first_three_results_of_search(
+    site: Path, browser: Browser, word: str, guide: str
+) -> None:
+    page = browser.new_page()
+    page.goto((site / "index.html").as_uri())
+    page.get_by_role("textbox", name="Search").fill(word)
+    expect(page.locator(".md-search-result__meta")).to_contain_text("matching document")
+    found = page.locator(".md-search-result__item > a").evaluate_all("all => all.map(one => one.pathname)")
+    page.close()
+    assert guide in list(dict.fromkeys(Path(path).stem for path in found))[:3]
+
+
 def _ids(site: Path, pattern: str) -> set[str]:
     return {one for page in site.glob(pattern) for one in re.findall(r' id="([^"]+)"', page.read_text())}
 
