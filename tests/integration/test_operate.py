@@ -19,7 +19,7 @@ from .shells import BIN
 
 PAGE = "docs/operate.md"
 #: Doubles of commands that would change the machine of the tests, or take minutes; each records its call.
-CALLED = ("apt-get", "python3", "useradd", "chown")
+CALLED = ("apt-get", "git", "python3", "useradd", "chown")
 #: A double of systemctl with the commands that the page uses; its server forks.
 SYSTEMCTL = """\
 #!/bin/sh
@@ -67,6 +67,7 @@ class Host:
     def _here(self, code: str) -> str:
         """The code, with its absolute paths changed to paths below this root."""
         code = re.sub(r"(?<![\w$}])/(etc|opt|var)/", rf"{self.root}/\1/", code)
+        code = code.replace("/usr/bin/python3", "python3")
         return at_port(code, self.port).replace("-C / ", f"-C {self.root} ")
 
     @property
