@@ -145,6 +145,7 @@ def _announcement(settings: Settings) -> Announcement:
     is_new = path is not None and not os.path.exists(path)
     return Announcement(
         db_path=path,
+        postgres="" if settings.database_url is None else _database_of(settings.database_url),
         is_new=is_new,
         dashboard=settings.dashboard,
         ignored=settings.ignored,
@@ -154,6 +155,12 @@ def _announcement(settings: Settings) -> Announcement:
         # Our image sets this variable, as Podman and systemd do for each container.
         in_container=bool(os.environ.get("container")),  # noqa: SIM112  # they write it in lower case
     )
+
+
+def _database_of(url: str) -> str:
+    from .engine.postgres.database.connection import described  # only here, as in _postgres_engine
+
+    return described(url)
 
 
 def _engine(

@@ -16,6 +16,8 @@ class Announcement:
 
     #: The absolute path of the database; None if PostgreSQL keeps the jobs.
     db_path: str | None
+    #: Then the name and host of its database.
+    postgres: str = ""
     #: Whether the database is new: its file did not exist before this start.
     is_new: bool
     #: Whether browsers get a dashboard.
@@ -32,7 +34,7 @@ class Announcement:
 
     def ready(self, place: str) -> str:
         """The line for a server that is ready at `place`, an address such as http://127.0.0.1:6006."""
-        database = "PostgreSQL as its database" if self.db_path is None else f"the database {self.db_path}"
+        database = self.postgres if self.db_path is None else f"the database {self.db_path}"
         return f"JobEngine is ready at {place}, with {database}{self._dashboard(place)}"
 
     def _dashboard(self, place: str) -> str:

@@ -16,13 +16,14 @@ from jobengine.daemon.secret_file import weakness
         ("/d/j.jedb", True, "http://0.0.0.0:80", "the database /d/j.jedb and the dashboard http://localhost:80/"),
         ("/d/j.jedb", False, "http://127.0.0.1:6006", "the database /d/j.jedb"),
         ("/d/j.jedb", True, "unix:/run/j", "the database /d/j.jedb"),
-        (None, False, "http://127.0.0.1:6006", "PostgreSQL as its database"),
+        (None, False, "http://127.0.0.1:6006", "the PostgreSQL database jobs"),
     ],
 )
 def test_a_ready_server_names_its_address_database_and_dashboard(
     db_path: str | None, place: str, end: str, *, dashboard: bool
 ) -> None:
-    announcement = Announcement(db_path=db_path, is_new=False, dashboard=dashboard)
+    database = "the PostgreSQL database jobs"
+    announcement = Announcement(db_path=db_path, is_new=False, dashboard=dashboard, postgres=database)
     assert announcement.ready(place) == f"JobEngine is ready at {place}, with {end}"
 
 

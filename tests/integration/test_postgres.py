@@ -111,6 +111,7 @@ def test_a_server_whose_role_has_exactly_the_documented_rights_works(make_daemon
             owner.execute(grant.encode())
         server = url.replace("user=jobengine", "user=jobengine_server")
         daemon = make_daemon(settings={"DATABASE_URL": server}).start()
+        until("it is announced", lambda: f"with the PostgreSQL database serving at {cluster.path}" in daemon.log)
         with daemon.client() as client:
             client.make_queue()
             assert client.add().status == 201

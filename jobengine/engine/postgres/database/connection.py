@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from psycopg import Connection, Cursor, InterfaceError, Notify, OperationalError, ProgrammingError
@@ -133,6 +133,15 @@ def _patient(url: str) -> str:
     """DATABASE_URL, completed by the settings of _PATIENCE; raises ProgrammingError."""
     given = conninfo_to_dict(url)
     return make_conninfo(url, **{name: value for name, value in _PATIENCE.items() if name not in given})
+
+
+def described(url: str) -> str:
+    """The database and the hosts of a DATABASE_URL, as far as it names them; never its user or password."""
+    with suppress(ProgrammingError):
+        parts = conninfo_to_dict(url)
+        name, host = parts.get("dbname"), parts.get("host") or parts.get("hostaddr")
+        return f"the PostgreSQL database{f' {name}' if name else ''}{f' at {host}' if host else ''}"
+    return "a PostgreSQL database"
 
 
 def _connected(url: str, options: str) -> _Counted:

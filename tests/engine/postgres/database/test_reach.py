@@ -9,7 +9,7 @@ from psycopg.conninfo import make_conninfo
 
 from jobengine.engine.door import Busy
 from jobengine.engine.postgres.batch.session_connection import Reach
-from jobengine.engine.postgres.database.connection import NotConnected
+from jobengine.engine.postgres.database.connection import NotConnected, described
 from tests.contract.asking import Asker
 from tests.engine.postgres.world import PostgresWorld
 from tests.postgres import Cluster, Database, Pretended
@@ -129,3 +129,16 @@ def test_the_kind_of_a_failed_connection_follows_from_the_text_of_the_database(t
     error = NotConnected(text)
     assert (error.kind, error.why) == (f"the database {kind}", text)
     assert str(error) == f"the database can't be reached; check DATABASE_URL: {text}"
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        (f"postgresql://{ROLE}:{PASSWORD}@a,b/jobs?sslmode=require", "the PostgreSQL database jobs at a,b"),
+        (f"hostaddr=192.0.2.5 user={ROLE} password={PASSWORD}", "the PostgreSQL database at 192.0.2.5"),
+        ("dbname=jobs", "the PostgreSQL database jobs"),
+        (f"postgres//{PASSWORD}", "a PostgreSQL database"),
+    ],
+)
+def test_a_database_is_described_without_user_and_password(url: str, text: str) -> None:
+    assert described(url) == text
