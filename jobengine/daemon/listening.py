@@ -2,7 +2,7 @@
 
 import errno
 import os
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field
 from twisted.application.internet import StreamServerEndpointService
@@ -13,6 +13,9 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+#: Python's error for a port that is not a number begins with this, and ends with the port in quotes.
+_NO_NUMBER: Final = "invalid literal for int() with base 10: "
 
 
 class PortTaken(OSError):
@@ -48,6 +51,8 @@ class _Place:
 def what_is_wrong(error: Exception) -> str:
     """Why an endpoint can't be used, and how to write one; `error` is Twisted's, or Python's for a wrong argument."""
     reason = "a part is missing or misspelled" if isinstance(error, TypeError) else str(error)
+    if reason.startswith(_NO_NUMBER):
+        reason = f"{reason.removeprefix(_NO_NUMBER)} is not a number"
     if not isinstance(error, TypeError | ValueError):
         return reason
     return f"{reason}; for example tcp:6006:interface=127.0.0.1 or ssl:6443:privateKey=key.pem:certKey=cert.pem"

@@ -86,7 +86,7 @@ class StartError(SystemExit, Exception):
 
     def __init__(self, reason: Exception) -> None:
         super().__init__(_EXITS.get(type(reason), Exit.USAGE).value)
-        self._reason = str(reason)
+        self._reason = _text(reason)
 
     def __str__(self) -> str:
         return self._reason
@@ -109,7 +109,12 @@ def end_early(error: Exception) -> NoReturn:
 
 def _print_reason(error: Exception) -> None:
     # twistd has replaced sys.stderr by its log.
-    (sys.__stderr__ or sys.stderr).write(f"jobengine: {error}\n")
+    (sys.__stderr__ or sys.stderr).write(f"jobengine: {_text(error)}\n")
+
+
+def _text(error: Exception) -> str:
+    """The text of an error, or else the name of its class."""
+    return str(error) or type(error).__name__
 
 
 def about_database(error: Exception) -> Exception:
@@ -163,7 +168,7 @@ class Daemon(Service):
             self._start()
         except _START_ERRORS as error:
             reason = self._explain(error)
-            self._log.critical("{error}", error=reason)
+            self._log.critical("{error}", error=_text(reason))
             end_start(reason)
         super().startService()
         # Twisted installs its own handlers when the reactor starts to run.
@@ -198,7 +203,7 @@ class Daemon(Service):
         except Exception as error:  # without an engine there is nothing to serve
             reason = about_database(error)
             if self.running:
-                self._log.critical("{error}", error=reason)
+                self._log.critical("{error}", error=_text(reason))
                 self._end_with(reason)
             else:
                 self._start_error = reason
@@ -216,11 +221,14 @@ class Daemon(Service):
 
     def _handle_signals(self) -> None:
         """
-        Stop cleanly at SIGTERM and SIGINT, with exit code 0; twistd's own handlers kill the process by the signal.
-        Without this, a SIGINT before the reactor runs would leave the writer thread, which keeps the process alive.
+        Stop cleanly at SIGTERM, SIGINT and SIGHUP, with exit code 0; twistd's own handlers kill the process by the
+        signal. Without this, a SIGINT before the reactor runs would leave the writer thread, which keeps the process
+        alive. Ignore SIGUSR1 unless it rotates a log file.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # A shell makes its background processes ignore SIGINT.
+        if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # A shell makes its background processes ignore SIGINT, and nohup makes a process ignore SIGHUP.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: self._reactor.callFromThread(self._end))
 

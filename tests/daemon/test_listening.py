@@ -70,6 +70,7 @@ def test_other_errors_of_listening_are_reported_unchanged() -> None:
     [
         ("tcp", "a part is missing or misspelled; for example tcp:6006"),
         ("tcp:6006:interfaces=127.0.0.1", "a part is missing or misspelled; for example tcp:6006"),
+        ("tcp:abc", "'abc' is not a number; for example tcp:6006"),
         ("nonsense:1", "Unknown endpoint type: 'nonsense'; for example tcp:6006"),
         ("ssl:0:privateKey=missing.pem", "[Errno 2] No such file or directory: "),
     ],

@@ -232,10 +232,14 @@ def test_a_start_with_an_empty_key_file_exits_with_3_and_makes_no_file(
     assert "starting on" not in daemon.log
 
 
-def test_ctrl_c_stops_the_server_in_an_orderly_way(make_daemon: MakeDaemon) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["SIGINT", "SIGHUP"])
+def test_ctrl_c_and_hang_up_stop_the_server_in_an_orderly_way(make_daemon: MakeDaemon, number: signal.Signals) -> None:
     # Where the tests run in the background of a shell, SIGINT is ignored, and so it would be by the daemon.
-    daemon = make_daemon(prefix=("env", "--default-signal=INT")).start()
+    daemon = make_daemon(prefix=("env", "--default-signal=INT,HUP")).start()
     assert daemon.process is not None
-    daemon.process.send_signal(signal.SIGINT)
+    daemon.process.send_signal(signal.SIGUSR1)
+    with daemon.client() as client:
+        assert client.ready().status == 200
+    daemon.process.send_signal(number)
     assert daemon.wait() == 0
     assert "not closed in good order" not in daemon.start().log
