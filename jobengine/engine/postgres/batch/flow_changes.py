@@ -72,10 +72,10 @@ def _without_begun(groups: LoadedGroups, made: list[Statement]) -> list[Statemen
     """Leave out the statement that begin_claim has sent; raises Redo if the batch needs a different statement."""
     begun = groups.changes.begun
     if begun is not None:
-        if begun not in made:
+        if begun.statement not in made:
             begin_not_next(groups.connection)
             raise Redo
-        made.remove(begun)
+        made.remove(begun.statement)
     return made
 
 

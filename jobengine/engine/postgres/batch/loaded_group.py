@@ -70,3 +70,8 @@ def totals_of(row: Row) -> QueueTotals:
         None if start[0] is None else (start[0], start[1]),
         gate,
     )
+
+
+def second_of(row: Row) -> tuple[RowRank, int] | None:
+    """The second ready job of a group, in a row of the statement groups_in_turn; see GroupDelta.second."""
+    return None if row[17] is None else ((row[14], row[15]), row[16])

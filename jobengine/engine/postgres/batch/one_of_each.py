@@ -12,9 +12,10 @@ from typing import Final
 from ....core.flow import GroupOrder
 from ....core.model import SECOND, Job
 from ..database.connection import begun
-from ..database.group_rows import READY, second_of
+from ..database.group_rows import READY
 from ..database.pipeline import Row
 from .groups import LoadedGroups
+from .loaded_group import second_of
 
 #: Groups are changed before a claim is decided only if it takes at least so many jobs, with at most so many bytes.
 _LEAST: Final = 100
@@ -62,9 +63,9 @@ def begin_claim(groups: LoadedGroups, rows: Sequence[Row]) -> None:
     flow = groups.flow
     is_likely = flow.limits.rate is None and flow.group_limits.rate is None
     if is_likely and len(rows) >= _LEAST and sum(len(row[19]) for row in rows) <= _MOST_BYTES:
-        statement = groups.changes.first_claimed(rows, groups.turn)
-        if begun(groups.connection, statement):
-            groups.changes.begun = statement
+        claim = groups.changes.first_claimed(rows, groups.turn)
+        if begun(groups.connection, claim.statement):
+            groups.changes.begun = claim
 
 
 def _is_first(groups: LoadedGroups) -> bool:

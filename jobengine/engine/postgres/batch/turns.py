@@ -15,11 +15,11 @@ from ....core.model import Job, Rank
 from ....core.turn_order import InTurn, Key
 from ....storage.errors import Damaged
 from ..database.arrays import byteas
-from ..database.group_rows import READY, group_of, second_of, ungrouped_locked
+from ..database.group_rows import READY, group_of, ungrouped_locked
 from ..database.pipeline import Row, Statement
 from ..sql import named
 from .groups import LoadedGroups
-from .loaded_group import LoadedGroup
+from .loaded_group import LoadedGroup, second_of
 from .one_of_each import one_of_each
 
 Tags = tuple[str, ...]

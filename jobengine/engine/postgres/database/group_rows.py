@@ -24,6 +24,7 @@ from ....core.facts import ItemSet
 from ....core.flow import GATE, GROUP, NO_FLOW, Flow, GroupOrder, GroupSettings, settings_of
 from ....core.model import Job, Queue
 from ....core.places import Place, place_of
+from ....core.values import Value
 from ....storage.errors import Damaged
 from ..sql import named
 from .arrays import bigints, byteas
@@ -173,12 +174,7 @@ NOT_READ: Final[tuple[RowRank, int]] = (NO_CLAIM_START, 0)
 
 
 #: The changes of the four counts of a group when one of its jobs is claimed.
-_CLAIMED: Final = (-1, 0, 1, 0)
-
-
-def second_of(row: Row) -> tuple[RowRank, int] | None:
-    """The second ready job of a group, in a row of the statement groups_in_turn; see GroupDelta.second."""
-    return None if row[17] is None else ((row[14], row[15]), row[16])
+_CLAIMED: Final = [-1, 0, 1, 0]
 
 
 class GroupDelta(Struct, eq=False, gc=False):
@@ -238,19 +234,24 @@ class GroupDelta(Struct, eq=False, gc=False):
         The rank and creation time of the first job that became ready; for a group that gets another place, of
         its first ready job. If that job is not known: a rank before which no job is ready, and None.
         """
-        if self.first is None and not self.lost:
-            return _NOWHERE
+        if not self.is_placed_anew:
+            return _NOWHERE if self.first is None else (*self.first, self.created)
+        if not self.lost_first or self.second is NOT_READ:
+            known = [rank for rank in (self.first, self.place) if rank is not None]
+            return *min(known, default=NO_CLAIM_START), None
         ready = [] if self.first is None or self.created is None else [(self.first, self.created)]
-        if self.is_placed_anew:
-            if not self.lost_first or self.second is NOT_READ:
-                known = [rank for rank in (self.first, self.place) if rank is not None]
-                return *min(known, default=NO_CLAIM_START), None
-            if self.second is not None:
-                ready.append(self.second)
+        if self.second is not None:
+            ready.append(self.second)
         if not ready:
             return _NOWHERE
         rank, created = min(ready)
         return *rank, created
+
+    @property
+    def is_first_claimed(self) -> bool:
+        """Whether the first ready job was claimed and nothing else has changed; the second one was read."""
+        is_simple = not (self.is_entered or self.is_gated) and self.first is None and self.second is not NOT_READ
+        return is_simple and self.lost_first and self.counts == _CLAIMED
 
     @property
     def may_be_missing(self) -> bool:
@@ -261,6 +262,15 @@ class GroupDelta(Struct, eq=False, gc=False):
     def may_be_empty(self) -> bool:
         """Whether the group may have no jobs any more, or never had any."""
         return sum(self.counts) < 0 or not any(self.counts)
+
+
+class FirstClaimed(Value, frozen=True):
+    """A claim of the first job of some groups: the statement that changes the groups, and their keys in turn."""
+
+    statement: Statement
+    keys: Sequence[bytes]
+    #: The turn before that of the first group.
+    turn: int
 
 
 @define
@@ -274,8 +284,8 @@ class GroupChanges:
     #: The changed groups; None is for the jobs without a group.
     deltas: dict[str | None, GroupDelta] = field(factory=dict)
     settings: dict[str, GroupSettings] = field(factory=dict)
-    #: The statement that was sent before the batch was decided; see begin_claim.
-    begun: Statement | None = None
+    #: The claim whose statement was sent before the batch was decided; see begin_claim.
+    begun: FirstClaimed | None = None
 
     def change(self, old: Job | None, new: Job | None) -> tuple[int | None, int | None]:
         """Record a change of a job; returns its counted_in before and after."""
@@ -346,6 +356,8 @@ class GroupChanges:
     def _of_groups(self, groups: Mapping[bytes, tuple[str, GroupDelta]]) -> list[Statement]:
         if not groups:
             return []
+        if self.begun is not None and self._are_made_by(self.begun, groups):
+            return [self.begun.statement, _PLACE_MISPLACED_GROUPS(queue_id=self.queue_id)]
         keys = sorted(groups)
         made = [*self._changed(keys, [groups[key] for key in keys]), *self._set_up()]
         if self._strict or self.settings:
@@ -356,6 +368,14 @@ class GroupChanges:
         if any(its.may_be_empty for _, its in groups.values()):
             made.append(_DELETE_EMPTIED_GROUPS(queue_id=self.queue_id))
         return made
+
+    def _are_made_by(self, begun: FirstClaimed, groups: Mapping[bytes, tuple[str, GroupDelta]]) -> bool:
+        """Whether `begun` makes just these changes. To build the statement again and compare it would take longer."""
+        is_same = [*groups] == begun.keys and not self.settings
+        return is_same and all(
+            delta.served == turn and delta.is_first_claimed
+            for turn, (_, delta) in enumerate(groups.values(), begun.turn + 1)
+        )
 
     def _sealed(self, names: Sequence[str]) -> list[bytes]:
         return self.rows.sealed_names(self.queue, _NAME, names)
@@ -410,17 +430,18 @@ class GroupChanges:
             "fair": int(self._flow.group_order is GroupOrder.FAIR),
         }
 
-    def first_claimed(self, rows: Sequence[Row], turn: int) -> Statement:
+    def first_claimed(self, rows: Sequence[Row], turn: int) -> FirstClaimed:
         """
-        The statement that changes the groups in `rows` for a claim that takes the first job of each, in this order.
-        `rows` are those of the statement groups_in_turn; the first group is served in the turn after `turn`.
+        A claim that takes the first job of each group in `rows`, in this order. `rows` are those of the statement
+        groups_in_turn; the first group is served in the turn after `turn`.
         """
         ordered = sorted(enumerate(rows, turn + 1), key=lambda one: one[1][0])
         found = [row for _, row in ordered]
         places: list[_Place] = [(row[14], row[15], row[16]) if row[17] is not None else _NOWHERE for row in found]
         revs = [row[7] for row in found]
         columns = self._columns([_CLAIMED] * len(rows), [served for served, _ in ordered], revs, places)
-        return _UPDATE_GROUPS(queue_id=self.queue_id, keys=byteas([row[0] for row in found]), **columns)
+        statement = _UPDATE_GROUPS(queue_id=self.queue_id, keys=byteas([row[0] for row in found]), **columns)
+        return FirstClaimed(statement, [row[0] for row in rows], turn)
 
     def _names(self, groups: Sequence[tuple[str, GroupDelta]]) -> dict[str, Parameter]:
         """The columns with the names of groups that may have no row yet, and the digests of gates."""
