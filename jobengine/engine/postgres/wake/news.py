@@ -38,17 +38,17 @@ _NOTIFY: Final = named("notify")
 def news_of(result: Result) -> News:
     """The news after a batch."""
     ready, ended, changed = set[str](), set[str](), set[str]()
-    known = result.now.known
     for effect in result.effects:
-        if isinstance(effect, JobEffect | ItemEffect) and has_flow(known.get(effect.queue)):
-            # The end of one job may let another one be claimed.
-            ready.add(effect.queue)
         if isinstance(effect, JobEffect):
             changed.add(effect.queue)
             if effect.new is None or effect.new.standing.state in FINISHED:
                 ended.add(effect.queue)
             elif effect.queue not in ready and has_become_ready(effect.old, effect.new):
                 ready.add(effect.queue)
+    known = result.now.known
+    items = {effect.queue for effect in result.effects if isinstance(effect, ItemEffect)}
+    # In a queue with flow, the end of one job may let another one be claimed.
+    ready |= {name for name in changed | items if has_flow(known.get(name))}
     queues = {effect.queue for effect in result.effects if isinstance(effect, QueueEffect)}
     # Leave out deleted queues: jobs may have expired in a queue before it was deleted.
     watched = {name for name in changed if name in known and known[name].watched}
