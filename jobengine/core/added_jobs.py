@@ -4,15 +4,15 @@ Reads many records at once, for the start of a server. Records of jobs take half
 Most jobs were added together with other jobs, so nearly all fields of a record equal those of the record before.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Literal
 
 from msgspec import MsgspecError
 from msgspec.json import Decoder
 
-from .fact_codec import JOB_ADDED, NO_EXTRAS, Extras, decode, made_job, read_extras, read_parts
+from .fact_codec import JOB_ADDED, NO_EXTRAS, Extras, Parts, decode, made_job, read_extras, read_parts
 from .facts import Fact
-from .model import NO_NOTES, Job, Rank, Standing, of_group, shared_rare
+from .model import NO_NOTES, NO_RARE, Job, Rank, Rare, Spec, Standing, of_group, shared_rare
 from .places import Place, place_of
 from .record_length import length_of_extras
 from .values import Value
@@ -100,8 +100,7 @@ def _read(records: Iterable[bytes]) -> Iterator[tuple[str | None, Any, int | Non
             (_, _, queue, uid, priority, arrival, keep, failed, timeout, until, created, written,
              state, updated, attempts, claimed, lease, worker, more) = _read_fields(line)
             # fmt: on
-        except MsgspecError:
-            # A record of an old or unknown version, or a damaged one.
+        except MsgspecError:  # a record of an old or unknown version, or a damaged one
             yield None, decode(record), None
             continue
         fields = (keep, failed, timeout, until, created, state, updated, attempts, claimed, lease, worker, more)
@@ -109,14 +108,36 @@ def _read(records: Iterable[bytes]) -> Iterator[tuple[str | None, Any, int | Non
             # read_parts empties `more`, so the next record's fields can't be compared with these.
             last = None if more else fields
             parts = read_parts(*fields)
-            is_ready = not until and _is_ready(parts[0])
-        extras, length = _NO_EXTRAS
-        if len(written) == 1 and (group := written.get("group")) is not None:
-            extras, length = ((), 1, 0, of_group(group) or shared_rare(None, group)), len(group)
-        elif written:
+            make, is_ready = _maker(parts), not until and _is_ready(parts[0])
+        if len(written) > 1 or (written and "group" not in written):
             extras, length = read_extras_of(written)
-        job = made_job(uid, priority, arrival, content, parts, extras)
+            job = made_job(uid, priority, arrival, content, parts, extras)
+        elif (group := written.get("group")) is not None:
+            job, length = make(uid, priority, arrival, content, of_group(group) or shared_rare(None, group)), len(group)
+        else:
+            job, length = make(uid, priority, arrival, content), 0
         yield queue, job, None if length is None or not is_ready else len(content) + length
+
+
+def _maker(parts: Parts) -> Callable[..., Job]:
+    """A function that makes jobs with these parts, given uid, priority, arrival, content and rare fields."""
+    standing, keep, timeout, until, created = parts
+
+    def make(uid: str, priority: int, arrival: int, content: bytes, rare: Rare = NO_RARE) -> Job:
+        spec = Spec(
+            uid=uid,
+            priority=priority,
+            arrival=arrival,
+            keep=keep,
+            timeout_seconds=timeout,
+            timeout_time=until,
+            content=content,
+            created=created,
+            rare=rare,
+        )
+        return Job(spec, standing)
+
+    return make
 
 
 def _is_ready(standing: Standing) -> bool:
