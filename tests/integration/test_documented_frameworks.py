@@ -125,7 +125,7 @@ def test_a_job_added_by_a_web_request_is_shown_by_a_later_web_request(
             assert site("/sign-up", {"address": ADDRESS}) == (202, {"uid": job.uid})
 
 
-@pytest.mark.parametrize(("framework", "status"), [("FastAPI", 422), ("Flask", 400)])
+@pytest.mark.parametrize(("framework", "status"), [("FastAPI", 422), ("Flask", 400), ("Django", 400)])
 def test_a_web_request_without_an_address_is_refused(
     framework: str, status: int, daemon: Daemon, mail: Queue, tmp_path: Path
 ) -> None:
