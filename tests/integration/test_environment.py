@@ -18,7 +18,7 @@ OF_A_USER = {
 
 
 def test_jobengine_settings_in_the_environment_make_no_test_fail() -> None:
-    server = "tests/integration/test_start.py::test_ctrl_c_stops_the_server_in_an_orderly_way"
+    server = "tests/integration/test_start.py::test_ctrl_c_and_hang_up_stop_the_server_in_an_orderly_way"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "tests/cli/test_layout.py", "tests/client/test_settings.py", server],
         cwd=ROOT,
