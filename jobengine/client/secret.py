@@ -16,7 +16,11 @@ class Secret:
 
     def __init__(self, text: str) -> None:
         if not _HEADER_SAFE.fullmatch(text):
-            raise BadSettings("A key must not be empty; remove control characters, and spaces at its beginning or end.")
+            raise BadSettings(
+                "A key must not begin or end with a space, or have control characters such as a line end."
+                if text
+                else "A key must not be empty."
+            )
         self._text = text
 
     def __eq__(self, other: object) -> bool:

@@ -154,7 +154,7 @@ def test_a_key_file_that_other_users_can_read_is_refused(path: Path) -> None:
         ('[p]\naccess_key_file = "gone"', "gone, can't be read"),
         ('[p]\nkeys = "a"', "a table with a key for each queue"),
         ("[p.keys]\nmail = 1", "mail must be text"),
-        ('[p]\naccess_key = " a"', "spaces at its beginning"),
+        ('[p]\naccess_key = " a"', "must not begin or end with a space"),
     ],
 )
 def test_the_error_for_an_unusable_profile_has_the_reason(path: Path, text: str, says: str) -> None:
