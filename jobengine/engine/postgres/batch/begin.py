@@ -58,10 +58,6 @@ _TABLES: Final = (
 _RESTORE: Final = "restore what is missing from a dump, unless the role only lacks USAGE on the schema jobengine"
 
 
-#: What `find_lack` says of a missing table or sequence, a table and a sequence.
-_KINDS: Final = (None, False, True)
-
-
 class Lacking(Exception):
     """The database lacks tables or rows that every command needs; str() says which."""
 
@@ -206,11 +202,15 @@ def _check_lack(found: Sequence[Row]) -> None:
     """Raise Lacking if tables or rights are missing, and ReadOnlySqlTransaction if nothing can be written."""
     if any(name is None for name, _ in found):
         raise ReadOnlySqlTransaction
-    missing, tables, sequences = (", ".join([name for name, kind in found if kind is one]) for one in _KINDS)
-    if missing:
+
+    def names(is_sequence: bool | None) -> str:
+        """The names of tables, or of sequences; None stands for those that are missing."""
+        return ", ".join(name for name, kind in found if kind is is_sequence)
+
+    if missing := names(None):
         raise Lacking(f"tables are missing: {missing}; {_RESTORE}")
-    needs = [f"SELECT, INSERT, UPDATE and DELETE on: {tables}"] if tables else []
-    needs += [f"USAGE on the sequence {sequences}"] if sequences else []
+    needs = [f"SELECT, INSERT, UPDATE and DELETE on: {tables}"] if (tables := names(False)) else []
+    needs += [f"USAGE on the sequence {sequences}"] if (sequences := names(True)) else []
     if needs:
         raise Lacking(f"the role needs {'; and '.join(needs)}")
 
