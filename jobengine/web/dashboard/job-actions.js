@@ -44,8 +44,8 @@ export function actOnSome(queue, action, chosen, done) {
   const meant = chosen.filter(({ state }) => fits(action, state));
   const left = chosen.length - meant.length;
   const note = left > 0 && `${jobs(left)} of those selected ${left === 1 ? 'is' : 'are'} left as ${left === 1 ? 'it is' : 'they are'}: ${action.name.toLowerCase()} is for jobs that are ${inWords(action.states)}.`;
-  const retrying = meant.filter(({ state }) => state === 'retrying').length;
-  ask(action, { count: meant.length, retrying, note, run: (given) => act(queue, action, meant, given), done });
+  const countOf = (wanted) => meant.filter(({ state }) => state === wanted).length;
+  ask(action, { count: meant.length, retrying: countOf('retrying'), complete: countOf('complete'), note, run: (given) => act(queue, action, meant, given), done });
 }
 
 /** Ask, with the server's count and a `warning`, then act on all jobs of a queue, or of several, that match. */
@@ -117,8 +117,8 @@ async function removed(queue, uid) {
   }
 }
 
-/** Ask before the action on `count` jobs, some of them `retrying`; the same dialog then shows the result. */
-function ask(action, { count, retrying, note, run, done, paced = false }) {
+/** Ask before the action on `count` jobs, some of them `retrying` or `complete`; the same dialog then shows the result. */
+function ask(action, { count, retrying, complete = 0, note, run, done, paced = false }) {
   const box = dialog(`${action.name}: ${jobs(count)}`, (close) => {
     if (count === 0) return [h('p', {}, 'No job matches.'), note && h('p', { class: 'muted' }, note), h('div', { class: 'buttons' }, keep(close, 'Close'))];
     const priority = action === ACTIONS.priority && field('Priority', { name: 'priority', type: 'number', step: 1, value: 0, required: true }, 'Higher goes first.');
@@ -129,17 +129,18 @@ function ask(action, { count, retrying, note, run, done, paced = false }) {
       done();
     };
     return h('div', { class: 'told' }, form(`${action.name} ${jobs(count)}`, send,
-      [h('p', {}, effect(action, count, retrying)), note && h('p', { class: 'muted' }, note), priority, paced && paceField()],
+      [h('p', {}, effect(action, count, retrying, complete)), note && h('p', { class: 'muted' }, note), priority, paced && paceField()],
       { danger: action.danger, more: keep(close) }));
   });
 }
 
 /** What will happen to the jobs. A retry does not count the attempts of finished jobs any more; those of retrying jobs still count. */
-function effect(action, count, retrying) {
-  const early = action === ACTIONS.retry ? retrying : 0;
-  const usual = early < count && `${jobs(count - early)} will ${action.will}.`;
-  const soon = early > 0 && `${jobs(early)} will not wait for ${early === 1 ? 'its' : 'their'} retry any longer; the attempts made still count.`;
-  return [usual, soon].filter(Boolean).join(' ');
+function effect(action, count, retrying, complete) {
+  if (action !== ACTIONS.retry) return `${jobs(count)} will ${action.will}.`;
+  const usual = retrying < count && `${jobs(count - retrying)} will ${action.will}.`;
+  const repeated = complete > 0 && `Of these, ${jobs(complete)} ${complete === 1 ? 'is complete: its' : 'are complete: their'} work will be done once more.`;
+  const early = retrying > 0 && `${jobs(retrying)} will not wait for ${retrying === 1 ? 'its' : 'their'} retry any longer; the attempts made still count.`;
+  return [usual, repeated, early].filter(Boolean).join(' ');
 }
 
 function outcome(action, { made, refused }) {

@@ -196,6 +196,20 @@ def test_retrying_jobs_that_are_selected_are_made_ready(owner: Person, queue: Qu
     assert [queue.get(uid).attempts for uid in (first, second)] == [1, 1]
 
 
+def test_a_retry_of_selected_jobs_says_how_many_of_them_are_complete(owner: Person, queue: Queue) -> None:
+    for status in ("complete", "failed", "complete"):
+        queue.update(queue.add({}).uid, new_status=status)
+    _await_retry(queue)
+    owner.page.reload()
+    expect(owner.jobs()).to_have_count(4)
+    owner.field("Select this page").check()
+    owner.page.get_by_role("region", name="Selected jobs").get_by_role("button", name="Retry").click()
+    expect(owner.dialog("Retry: 4 jobs")).to_contain_text(
+        "3 jobs will be queued again, as if never tried. "
+        "Of these, 2 jobs are complete: their work will be done once more. 1 job will not wait"
+    )
+
+
 def test_a_selected_job_that_was_claimed_meanwhile_is_not_taken_from_its_worker(owner: Person, queue: Queue) -> None:
     uid = _await_retry(queue)
     owner.open(f"queue/{queue.name}?state=retrying")
