@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 import click
 
-from jobengine.client import Job, JobChanges
+from jobengine.client import Conflict, Job, JobChanges, Queue
 
 from .command import command
 from .parameters import CONDITIONS, PER_SECOND, Content, Seconds, State, WholeNumber, parse_json, read_text
@@ -147,6 +147,9 @@ _FREED: Final = Words(
     Sentence("would be queued without dependencies", "would be queued without dependencies"),
     Sentence("is queued, and waits for no other job", "are queued, and wait for no other job"),
 )
+_AGAIN: Final = Words.of("queued again")
+#: Said of jobs given by uid that were queued already.
+_NO_DELAY: Final = Sentence("was queued already, and has no delay now", "were queued already, and have no delay now")
 #: Said of jobs that wait for their retry, which are queued already.
 _READY: Final = Words(
     Sentence("would be made ready before its retry is due", "would be made ready before their retry is due"),
@@ -169,14 +172,13 @@ def retry(**options: Any) -> None:
     Queue jobs again: some by uid, or all that match a filter (only failed ones, unless --state is given).
 
     Cancelled jobs are left out, unless chosen by uid or with --cancelled. With --retrying, jobs that wait for their
-    retry are ready at once, and keep their attempts. A job that depends on a failed job waits until the failed job is
-    retried; with --without-dependencies it does not wait.
+    retry are ready at once, and keep their attempts. By uid, a queued job loses its delay, and a job in progress stays
+    with its worker. A job that depends on a failed job waits until the failed job is retried; with
+    --without-dependencies it does not wait.
     """
     session = current()
-    changes: JobChanges = {"new_status": "queued"}
     free, per_second = options.pop("without_dependencies"), options.pop("per_second")
-    if free:
-        changes["depends_on"] = []
+    changes: JobChanges = {"new_status": "queued", "depends_on": []} if free else {"new_status": "queued"}
     selected = Selection.of(session, options)
     queue, pace = selected.queue, {} if per_second is None else {"per_second": per_second}
     if per_second is not None and (selected.uids or free):
@@ -191,9 +193,41 @@ def retry(**options: Any) -> None:
         matched: int = queue.retry(**pace, **wanted)
         return matched
 
-    words = _FREED if free else _READY if selected.filter.get("retrying") else Words.of("queued again")
-    if not act(session, selected, words, lambda uid: queue.update(uid, **changes), all_of_them):
+    one = _RetryOfOne(queue, changes)
+    words = _FREED if free else _READY if selected.filter.get("retrying") else _AGAIN._replace(outcome=one.outcome)
+    if not act(session, selected, words, one.retry, all_of_them, look=one.look):
         _advise_on_retrying(session, selected)
+
+
+class _RetryOfOne:
+    """Queues jobs again that are given by uid; a job in progress stays with its worker."""
+
+    def __init__(self, queue: Queue, changes: JobChanges) -> None:
+        self._queue = queue
+        self._changes = changes
+        #: The uids of the jobs that were queued already.
+        self._queued = set[str]()
+
+    def look(self, uid: str) -> Job:
+        """The job; raises Conflict if it is in progress."""
+        job = self._queue.get(uid)
+        if job.state == "inprogress":
+            line = shlex.join(["jobengine", "update", self._queue.name, uid, "--new-status", "queued"])
+            raise Conflict(f"The job is in progress; `{line}` takes it from its worker.")
+        return job
+
+    def retry(self, uid: str) -> Job:
+        """Queue a finished job again, or end the delay of a queued one."""
+        changes = self._changes
+        if self.look(uid).state == "queued":
+            self._queued.add(uid)
+            if "depends_on" not in changes:
+                changes = {"delay_seconds": 0}  # without a state: a worker that has claimed the job meanwhile keeps it
+        return self._queue.update(uid, **changes)
+
+    def outcome(self, job: Job) -> Sentence:
+        """What has happened to a job."""
+        return _NO_DELAY if job.uid in self._queued else _AGAIN.after
 
 
 def _advise_on_retrying(session: Session, selected: Selection) -> None:

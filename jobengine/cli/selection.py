@@ -112,14 +112,21 @@ class Words(NamedTuple):
 
 
 def act(
-    session: Session, selected: Selection, words: Words, to_one: ToOne, to_all: ToAll, count: ToAll | None = None
+    session: Session,
+    selected: Selection,
+    words: Words,
+    to_one: ToOne,
+    to_all: ToAll,
+    count: ToAll | None = None,
+    look: ToOne | None = None,
 ) -> int:
     """
-    Change the selected jobs, report the effect in `words`, and return how many jobs matched. `count` counts the jobs
-    that would change; it is only needed if these are fewer than the matching jobs. Jobs given by uid end the command.
+    Change the selected jobs, report the effect in `words`, and return how many jobs matched. `look` and `count` are for
+    dry runs and questions, and only needed if not all selected jobs would change: `look` raises the error of a job that
+    would stay as it is, and `count` counts the others. Jobs given by uid end the command.
     """
     if selected.uids:
-        _to_each(session, selected, words, selected.queue.get if selected.dry_run else to_one)
+        _to_each(session, selected, words, (look or selected.queue.get) if selected.dry_run else to_one)
     wanted: dict[str, Any] = dict(selected.filter)
     if selected.every:
         wanted["all"] = True

@@ -147,6 +147,7 @@ def test_dependencies_are_dropped_by_an_update_and_by_a_retry(shell: Shell) -> N
     queued = {"new_status": "queued", "depends_on": []}
     assert shell.mail.asked == [
         ("update", UID, {"depends_on": []}),
+        ("get", UID),
         ("update", UID, queued),
         ("update_all", queued, {"state": "failed", "cancelled": False, "batch": "b"}),
     ]

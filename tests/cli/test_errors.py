@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from jobengine.cli.error_lines import error_line
 from jobengine.client import Explanation, FailureGroup
 
 from . import fakes
-from .fakes import UID, Shell
+from .fakes import UID, Shell, job_of
 
 _TRACE = "Traceback (most recent call last):\n" + "".join(
     f'  File "/srv/app/mailer.py", line {line}, in send_{line}\n    server.sendmail(text)\n' for line in range(3)
@@ -95,6 +96,31 @@ def test_errors_and_status_name_the_dead_letter_queue(shell: Shell) -> None:
         assert note not in shell(command, "mail", "--json").stderr
     shell.mail.answers["stats"] = fakes.stats_of(dead_letter={**setting, "missing": True})
     assert shell("status", "mail").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "told"),
+    [
+        ("failed", {"new_status": "queued"}, "1 job was queued again."),
+        ("complete", {"new_status": "queued"}, "1 job was queued again."),
+        ("queued", {"delay_seconds": 0}, "1 job was queued already, and has no delay now."),
+    ],
+)
+def test_retry_of_one_job_ends_its_delay_if_it_is_queued_already(
+    shell: Shell, state: str, changes: dict[str, Any], told: str
+) -> None:
+    shell.mail.answers["get"] = job_of(state=state)
+    done = shell("retry", "mail", UID)
+    assert (done.exit_code, done.stderr) == (0, f"{told}\n")
+    assert shell.mail.asked == [("get", UID), ("update", UID, changes)]
+
+
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+def test_retry_leaves_a_job_in_progress_with_its_worker(shell: Shell, dry_run: tuple[str, ...]) -> None:
+    shell.mail.answers["get"] = job_of(state="inprogress")
+    done = shell("retry", "mail", UID, *dry_run)
+    assert (done.exit_code, shell.mail.asked) == (1, [("get", UID)])
+    assert f"in progress; `jobengine update mail {UID} --new-status queued` takes it from its worker." in done.stderr
 
 
 def test_the_option_fingerprint_selects_the_jobs_that_a_command_changes(shell: Shell) -> None:

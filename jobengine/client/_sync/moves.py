@@ -39,9 +39,10 @@ class Moves(QueueCalls, ABC):
         **filters: Unpack[JobFilter],
     ) -> "Job | int":
         """
-        Queue one job again, as if never tried, and return it. Or queue all failed jobs that match (with `all`,
-        every failed job), and return their number; cancelled ones only with `cancelled=True`. With `retrying=True`
-        jobs that wait for their retry become ready instead, and keep their attempts.
+        Queue one job again, and return it: a finished job as if never tried; a queued job loses its delay, and a job in
+        progress is taken from its worker. Or queue all failed jobs that match (with `all`, every failed job), and
+        return their number; cancelled ones only with `cancelled=True`. With `retrying=True` jobs that wait for their
+        retry become ready instead, and keep their attempts.
         `per_second`: at about this pace the jobs become ready. `dry_run`: only count.
         """
         if uid is not None:
