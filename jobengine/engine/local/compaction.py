@@ -33,6 +33,8 @@ PAUSE: Final = 0.001
 #: Compaction begins when the file is longer than 1.5 times its live bytes plus this. So the file stays well below the
 #: promised length: twice its live bytes plus 64 MiB.
 SLACK: Final = 32 << 20
+#: Seconds after which a compaction that was given up is tried again, even if the file has hardly grown.
+RETRY: Final = 300.0
 
 
 class Carrier(Protocol):
@@ -78,6 +80,8 @@ class Compaction:
     _fresh_size: int = field(default=0, init=False)
     _busy: bool = field(default=False, init=False)
     _begun: float = field(default=0, init=False)
+    #: When a compaction that was given up is tried again; None after one that was done.
+    _retried_at: float | None = field(default=None, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def _next_slice(self, size: int) -> Sequence[bytes]:
@@ -131,7 +135,8 @@ class Compaction:
     def _pays(self, size: int) -> bool:
         # The live bytes are an estimate: if it is too low, a fresh file could seem to need another compaction.
         grown = size - self._fresh_size > self.slack // 4
-        return grown and size > self.tables.live_bytes * 3 // 2 + self.slack
+        is_retry = self._retried_at is not None and self.clock.seconds() >= self._retried_at
+        return (grown or is_retry) and size > self.tables.live_bytes * 3 // 2 + self.slack
 
     def _do(self, step: Callable[[], R], then: Callable[[R], None]) -> None:
         """Make a call on the writer thread, then call `then` with its result."""
@@ -157,10 +162,13 @@ class Compaction:
         self.done += done
         self.given_up += not done
         self._fresh_size = self.journal.size
+        self._retried_at = None if done else self.clock.seconds() + RETRY
         if done:
             self.last_done, self.last_seconds = self.now(), self.clock.seconds() - self._begun
             self._log.info("compaction is done: {size} bytes", size=self.journal.size)
         else:
             self._log.warn(
-                "compaction was given up ({why}); it is tried again with a later write", why=self.journal.copy_error
+                "compaction was given up ({why}); it is tried again with the first write after {minutes} minutes",
+                why=self.journal.copy_error,
+                minutes=round(RETRY / 60),
             )

@@ -15,6 +15,7 @@ from jobengine.core.fact_codec import encode
 from jobengine.core.facts import JobAdded, QueueCreated
 from jobengine.core.model import Job, State
 from jobengine.engine.door import Busy, Full, OutcomeUnknown
+from jobengine.engine.local.compaction import RETRY
 from jobengine.engine.local.executor import Executor
 from jobengine.engine.local.tables.snapshot import Snapshot
 from jobengine.engine.local.tables.state import Tables
@@ -326,6 +327,19 @@ def test_a_stop_does_not_wait_for_a_compaction(tmp_path: Path) -> None:
     assert len(desk.jobs()) == 1201
 
 
+def test_a_failed_compaction_is_retried_with_a_small_write_after_five_minutes(tmp_path: Path) -> None:
+    desk = compacting_desk(tmp_path)
+    garbage(desk)
+    desk.files.faults["create"] = [FULL]
+    desk.told(desk.adding())
+    desk.clock.advance(RETRY - 1)
+    desk.told(desk.adding())
+    assert desk.figure("compactions", outcome="done") == 0
+    desk.clock.advance(1)
+    desk.told(desk.adding())
+    assert desk.figure("compactions", outcome="done") == 1
+
+
 @pytest.mark.parametrize("method", ["create", "write", "sync", "rename"])
 def test_a_failed_compaction_is_abandoned_and_retried_and_the_log_says_why(
     tmp_path: Path, method: str, events: list[Any]
@@ -337,7 +351,7 @@ def test_a_failed_compaction_is_abandoned_and_retried_and_the_log_says_why(
     assert desk.figure("compactions", outcome="given_up") == 1
     (line,) = [formatEvent(event) for event in events if "given up" in event["log_format"]]
     why = f"No space left on device: {tmp_path}/db.new"
-    assert line == f"compaction was given up ({why}); it is tried again with a later write"
+    assert line == f"compaction was given up ({why}); it is tried again with the first write after 5 minutes"
     assert desk.failures == []
     desk.told(desk.adding(content=b'{"x": "%s"}' % (b"x" * SLACK)))
     assert desk.figure("compactions", outcome="done") == 1
