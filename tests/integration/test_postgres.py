@@ -119,6 +119,9 @@ def test_a_server_whose_role_has_exactly_the_documented_rights_works(make_daemon
             until("it is not ready", lambda: client.ready().status == 503)
             assert "the role needs USAGE on the sequence batch" in client.ready().body.decode()
             assert "the database is not usable: the role needs USAGE on the sequence batch" in daemon.log
+        daemon.stop()
+        assert daemon.run() == 1
+        assert daemon.log.splitlines()[-1].endswith("not usable: the role needs USAGE on the sequence batch")
 
 
 def test_migrate_with_a_mistyped_address_exits_with_2_and_does_not_print_the_address(make_daemon: MakeDaemon) -> None:

@@ -26,7 +26,7 @@ from ..sweeps import move_matching, sweep, update_matching
 from ..threads import Thread
 from ..waiting_line import Done, Outcome
 from ..waits import Waits
-from .batch.begin import ClockSteps, Machine, begin_clock
+from .batch.begin import ClockSteps, Machine, begin_clock, check_usable
 from .batch.claim_start import ClaimStarts
 from .batch.decide import Result
 from .batch.give_flow import wait_for_others
@@ -144,6 +144,7 @@ class PostgresEngine:
         try:
             with start_failures():
                 self._rows = Rows(opened(connection, self.secret()))
+                check_usable(connection)
                 begin_clock(connection, self.time, self._clock_steps)
         finally:
             connection.close()

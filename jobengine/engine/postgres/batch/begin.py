@@ -12,7 +12,7 @@ from psycopg import Connection, DatabaseError
 from psycopg.errors import ReadOnlySqlTransaction, UndefinedTable
 
 from ....core.model import Job
-from ....storage.errors import Damaged
+from ....storage.errors import Damaged, StorageError
 from ..database.arrays import bigints, byteas, texts
 from ..database.connection import together
 from ..database.group_rows import FlowLock, flow_locked
@@ -213,6 +213,18 @@ def _check_lack(found: Sequence[Row]) -> None:
     needs += [f"USAGE on the sequence {sequences}"] if (sequences := names(True)) else []
     if needs:
         raise Lacking(f"the role needs {'; and '.join(needs)}")
+
+
+def check_usable(connection: "Connection[Row]") -> None:
+    """
+    Raise StorageError at a server's start if tables or rights are missing. That the database is read-only is no reason:
+    it may be a standby that takes over.
+    """
+    try:
+        with suppress(ReadOnlySqlTransaction):
+            _check_lack(together(connection, _FIND_LACK(names=texts(_TABLES)))[0])
+    except Lacking as error:
+        raise StorageError(f"the database is not usable: {error}") from None
 
 
 def now_of(rows: Rows, found: Sequence[Row]) -> Now:

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from jobengine.engine.door import Busy
+from jobengine.engine.postgres.batch.begin import check_usable
 from jobengine.engine.postgres.database.arrays import texts
 from jobengine.engine.postgres.database.connection import connected, together
 from jobengine.engine.postgres.sql import named
+from jobengine.storage.errors import StorageError
 from tests.contract.asking import Asker
 from tests.engine.postgres.world import Held, PostgresWorld
 from tests.postgres import Database
@@ -107,6 +109,11 @@ def test_missing_rights_to_tables_and_sequences_are_found(world: PostgresWorld) 
             connection.execute(f'SET ROLE "{role}"')
             find = named("find_lack")(names=texts(["batch", "job", "meta", "tally", "item", "none"]))
             assert together(connection, find) == [[("batch", True), ("job", False), ("none", None), ("tally", False)]]
+            with pytest.raises(StorageError, match=r"not usable: the role needs .* on: .*tally; and USAGE on the seq"):
+                check_usable(connection)
+            connection.execute("SET default_transaction_read_only = on")
+            check_usable(connection)  # a standby may take over
+            connection.execute("SET default_transaction_read_only = off")
             world.control.execute(f'GRANT USAGE ON SEQUENCE batch TO "{role}"')
             assert together(connection, find) == [[("job", False), ("none", None), ("tally", False)]]
     finally:
