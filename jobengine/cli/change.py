@@ -174,7 +174,7 @@ def retry(**options: Any) -> None:
     Cancelled jobs are left out, unless chosen by uid or with --cancelled. With --retrying, jobs that wait for their
     retry are ready at once, and keep their attempts. By uid, a queued job loses its delay, and a job in progress stays
     with its worker. A job that depends on a failed job waits until the failed job is retried; with
-    --without-dependencies it does not wait.
+    --without-dependencies it does not wait. In a dead-letter queue jobs stay there: `jobengine move` takes them back.
     """
     session = current()
     free, per_second = options.pop("without_dependencies"), options.pop("per_second")

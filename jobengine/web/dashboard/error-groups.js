@@ -37,12 +37,12 @@ export function keepOrder(list, groups, keyOf = ({ key }) => key) {
 
 /**
  * Show merged groups as the items of `list`; `changed()` is called after an action. With `named`, each queue is named;
- * `to` is the first choice for a move.
+ * `to` is the first choice for a move; `deadLetters` has the names of dead-letter queues.
  */
-export function drawGroups(list, groups, changed, { named = false, to = '' } = {}) {
+export function drawGroups(list, groups, changed, { named = false, to = '', deadLetters = new Set() } = {}) {
   const key = ({ fingerprint }) => fingerprint;
   keepOrder(list, groups, key);
-  keyed(list, groups, key, () => makeItem(changed), (item, group) => update(Object.assign(item, { to }), group, named));
+  keyed(list, groups, key, () => makeItem(changed), (item, group) => update(Object.assign(item, { to, deadLetters }), group, named));
 }
 
 function makeItem(changed) {
@@ -58,7 +58,7 @@ function makeItem(changed) {
   const queues = () => item.group.places.map(({ queue }) => queue).filter((queue) => session.may(queue, 'manage'));
   const alike = (more) => ({ state: 'failed', fingerprint: item.group.fingerprint, ...more });
   const act = (action) => () => actOnMatching(queues(), action, alike(), changed);
-  const retry = () => actOnMatching(queues(), ACTIONS.retry, { fingerprint: item.group.fingerprint }, changed, item.to && stayText(item.to));
+  const retry = () => actOnMatching(queues(), ACTIONS.retry, { fingerprint: item.group.fingerprint }, changed, staying(item));
   const back = () => moveBack(queues()[0], item.to, changed, alike());
   const move = () => openMove(queues()[0], alike(), changed, { to: item.to });
   item.more = menu('More', [['Move to another queue', move, { 'data-act': 'move' }], ['Delete', act(ACTIONS.delete), { class: 'danger' }]], { 'aria-label': 'More for this error' });
@@ -67,6 +67,13 @@ function makeItem(changed) {
     item.links, item.example, item.name, h('span', { class: 'gap' }), item.buttons));
   item.manages = () => queues().length;
   return item;
+}
+
+/** What a retry means for jobs in a dead-letter queue, as a sentence. */
+function staying({ to, deadLetters, group }) {
+  if (to) return stayText(to);
+  const names = group.places.map(({ queue }) => queue).filter((queue) => deadLetters.has(queue));
+  return names.length === 0 ? '' : `Jobs in a dead-letter queue stay there: to move them back, open the errors of ${names.map((name) => `“${name}”`).join(', ')}.`;
 }
 
 function update(item, group, named) {

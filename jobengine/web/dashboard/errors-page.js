@@ -40,7 +40,9 @@ class ErrorsPage extends HTMLElement {
   async #read(signal) {
     try {
       const count = (queue) => (queue.counts ? failedCount(queue) + queue.retrying : 0);
-      const failing = (await allQueues(signal)).filter(count).sort((one, other) => count(other) - count(one));
+      const queues = await allQueues(signal);
+      this.deadLetters = new Set(queues.map(({ dead_letter: its }) => its?.queue_name));
+      const failing = queues.filter(count).sort((one, other) => count(other) - count(one));
       const pages = [];
       await inTurns(failing.slice(0, MOST_QUEUES), async ({ name }) => pages.push({ name, ...await api.listFailures(name, { limit: MOST_OF_A_QUEUE, signal }) }));
       this.#draw(pages, failing);
@@ -58,7 +60,7 @@ class ErrorsPage extends HTMLElement {
     const counts = [[total(failedCount), 'failed'], [total(({ retrying }) => retrying), 'retrying']].filter(([count]) => count > 0).map(([count, word]) => `${number(count)} ${word}`);
     replace(this.state, groups.length === 0 && empty(...NOTHING));
     setText(this.summary, groups.length === 0 ? '' : `${counts.join(', ')} in ${number(pages.length)} ${pages.length === 1 ? 'queue' : 'queues'}, grouped by error${part.length ? ` (${part.join(', of ')})` : ''}`);
-    drawGroups(this.list, groups, () => this.changed(), { named: true });
+    drawGroups(this.list, groups, () => this.changed(), { named: true, deadLetters: this.deadLetters });
     const dropped = pages.reduce((all, page) => all + page.dropped, 0);
     this.leftOut.hidden = dropped === 0;
     setText(this.leftOut, leftOutText(dropped));

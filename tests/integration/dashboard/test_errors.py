@@ -200,6 +200,30 @@ def test_the_errors_of_all_queues_are_grouped_and_retried_on_one_page(
     assert other.stats().counts.queued == 1
 
 
+def test_a_retry_on_the_page_of_all_errors_says_that_jobs_stay_in_a_dead_letter_queue(
+    arrive: Arrive, engine: JobEngine, queue: Queue
+) -> None:
+    dead = engine.queue(f"{queue.name} dead")
+    dead.create()
+    queue.configure(dead_letter=dead.name)
+    _fail(queue, "no road to the depot")
+    queue.configure(dead_letter=None)
+    _fail(queue, "no ferry either")
+    queue.configure(dead_letter=dead.name)
+    person = arrive()
+    person.open()
+    person.sign_in_as_admin(ADMIN_KEY)
+    person.page.get_by_role("link", name="All errors").click()
+    for error, count in (("no road to the depot", 1), ("no ferry either", 0)):
+        group = person.page.get_by_role("listitem").filter(has_text=error)
+        group.get_by_role("button", name="Retry").click()
+        stays = person.dialog("Retry: 1 job").get_by_text(
+            f"stay there: to move them back, open the errors of “{dead.name}”."
+        )
+        expect(stays).to_have_count(count)
+        person.dialog("Retry: 1 job").get_by_role("button", name="Keep as it is").click()
+
+
 def test_the_delete_button_of_an_error_group_is_not_beside_retry(person: Person, queue: Queue) -> None:
     _fail(queue, "no route")
     person.look_at(queue.name, part="/errors")
