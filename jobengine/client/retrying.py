@@ -23,7 +23,7 @@ def may_have_succeeded(status: int, body: bytes) -> bool:
 
 
 def unknown(detail: str) -> str:
-    """The text of an error if an attempt before the last may have succeeded; `detail` is about the last one."""
+    """The text of the error of a call whose earlier attempts may have succeeded; `detail` describes the last one."""
     what = _NOT_DONE.sub("", detail).removesuffix(".")
     return f"{what}. It is unknown whether the call was carried out: an attempt may have succeeded."
 

@@ -120,7 +120,10 @@ def _read(records: Iterable[bytes]) -> Iterator[tuple[str | None, Any, int | Non
 
 
 def _maker(parts: Parts) -> Callable[..., Job]:
-    """A function that makes jobs with these parts, given uid, priority, arrival, content and rare fields."""
+    """
+    A function that makes jobs with these parts. Its arguments are the other fields that most jobs have, so it takes
+    less time than `made_job`.
+    """
     standing, keep, timeout, until, created = parts
 
     def make(uid: str, priority: int, arrival: int, content: bytes, rare: Rare = NO_RARE) -> Job:

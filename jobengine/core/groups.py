@@ -82,7 +82,7 @@ class Hold(Value, frozen=True, kw_only=True):
     reason: str
     #: The elapsed time from which more jobs can be claimed; None if it depends on more than time.
     opens: int | None = None
-    #: Whether jobs can be claimed now, but those before it will use up the limit or the rate.
+    #: Whether the limit or rate is not reached yet, but will be once the jobs before this one are claimed.
     later: bool = False
     #: At most 10 jobs that hold it: jobs in progress or, in strict order, failed or earlier jobs.
     holders: Sequence[Job] = ()

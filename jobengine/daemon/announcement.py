@@ -16,7 +16,7 @@ class Announcement:
 
     #: The absolute path of the database; None if PostgreSQL keeps the jobs.
     db_path: str | None
-    #: Then the name and host of its database.
+    #: What the log calls the PostgreSQL that keeps the jobs: its database and host; empty if a file keeps them.
     postgres: str = ""
     #: Whether the database is new: its file did not exist before this start.
     is_new: bool

@@ -20,7 +20,7 @@ class DiskThread:
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name=name)
         if daemon:
-            # The pool only calls its factory; its type allows nothing but the class Thread.
+            # The pool calls this as a function, although it is annotated as the class Thread.
             self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
 
     def start(self) -> None:

@@ -48,7 +48,7 @@ def test_the_error_for_a_limit_that_is_not_a_number_names_the_limit(name: str) -
 
 
 @pytest.mark.parametrize("client", [AsyncJobEngine, JobEngine])
-def test_an_unknown_argument_of_a_client_is_refused_with_the_name_that_was_meant(client: Any) -> None:
+def test_the_error_for_a_mistyped_argument_of_a_client_suggests_the_right_name(client: Any) -> None:
     with pytest.raises(TypeError, match=r"^'time_out' is not known; did you mean 'timeout'\?$"):
         client("http://e:2", time_out=5)
     with pytest.raises(TypeError, match=r"^'x' is not known; known are access_key, .*, url$"):

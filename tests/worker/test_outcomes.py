@@ -57,7 +57,7 @@ def test_a_call_of_wait_for_whose_value_the_handler_does_not_return_is_logged(ca
 
 
 class _Endless(list[Any]):
-    """A list that contains itself."""
+    """A list whose only item is the list itself."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ def test_a_worker_with_impossible_settings_is_refused(wrong: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(("name", "meant"), [("conurrency", "concurrency"), ("acess_key", "access_key")])
-def test_an_unknown_setting_is_refused_with_the_name_that_was_meant(name: str, meant: str) -> None:
+def test_the_error_for_a_mistyped_setting_suggests_the_right_name(name: str, meant: str) -> None:
     wrong: dict[str, Any] = {name: "5"}
     with pytest.raises(TypeError, match=f"^{name!r} is not known; did you mean {meant!r}"):
         Worker("q", url=_URL, **wrong)

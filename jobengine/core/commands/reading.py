@@ -20,8 +20,9 @@ from ..values import Value
 from ..wall_time import shown
 from .command import QueueCommand
 
-#: Milliseconds since the last claim after which a client that claims again and again, without waiting, counts as gone.
-_POLLED: Final = 10_000
+#: For how many milliseconds after its last claim a client counts as present if it claims again and again, without
+#: waiting.
+_PRESENT_FOR: Final = 10_000
 
 __all__ = ["ExplainJob", "Explanation", "Filter", "Links", "ListJobs", "Page", "ReadJob", "ReadLinks"]
 
@@ -164,7 +165,7 @@ class Explanation(Value, frozen=True, kw_only=True):
     ahead_in_group: int | None = None
     #: Until when the job, although it is finished, holds its unique key; None if it holds none.
     key_held_until: int | None = None
-    #: Whether a claim would get it or a job before it, but no claim waits, and none came within _POLLED.
+    #: Whether a claim would get it or a job before it, but no claim waits, and none came in the last 10 seconds.
     lacks_claims: bool = False
 
     def at_wall_clock(self, ahead: int) -> "Explanation":
@@ -209,7 +210,7 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
 def _lacks_claims(table: Table, now: int, activity: RecentActivity) -> bool:
     """Whether the queue, which is not paused, has no claims; see Explanation."""
     waiting, last = activity.claims(table.queue.name)
-    return not table.queue.paused and not waiting and (last is None or now - last > _POLLED)
+    return not table.queue.paused and not waiting and (last is None or now - last > _PRESENT_FOR)
 
 
 def _alike(table: Table, fingerprint: str, failed_at: int) -> Alike:
