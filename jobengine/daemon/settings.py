@@ -22,6 +22,9 @@ _LEAST_STATUS: Final = {"all": 0, "errors": 400, "none": 1000}
 #: An origin as browsers send it: in lower case, without a path.
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
+#: A key that a header carries unchanged: no control characters, no space at either end (RFC 9110, 5.5).
+_HEADER_SAFE: Final = re.compile(rb"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
+
 #: A host name as browsers send it, in lower case.
 _NAME: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 
@@ -257,7 +260,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         ignored=_ignored(options, environment) if values["listen"] else (),
         secret=(_own_secret if database_url is None else _shared_secret)(options, environment),
         secret_origin=_secret_origin(options, environment),
-        admin_key=_secret("ADMIN_KEY", options.get("admin-key-file"), environment),
+        admin_key=_admin_key(options, environment),
         sync_interval=_INTERVAL_SECONDS if values["durability"] == "interval" else 0,
         max_backlog=values["max-backlog-bytes"],
         defaults=_defaults(values),
@@ -342,6 +345,16 @@ def _secret_origin(options: Mapping[str, str | None], environment: Mapping[str, 
     if options.get("secret-file") is not None:
         return "--secret-file"
     return "SECRET_FILE" if environment.get("SECRET_FILE") else "SECRET"
+
+
+def _admin_key(options: Mapping[str, str | None], environment: Mapping[str, str]) -> bytes | None:
+    """The admin key. Raises BadSetting for a key that no client could send: it would open nothing."""
+    key = _secret("ADMIN_KEY", options.get("admin-key-file"), environment)
+    if key is not None and not _HEADER_SAFE.fullmatch(key):
+        raise BadSetting(
+            "the admin key must not begin or end with a space, or have control characters such as a line end"
+        )
+    return key
 
 
 def _secret(variable: str, option: str | None, environment: Mapping[str, str]) -> bytes | None:

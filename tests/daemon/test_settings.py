@@ -142,8 +142,24 @@ def test_only_one_newline_at_the_end_of_a_secret_file_is_ignored(tmp_path: Path,
     path = tmp_path / "secret"
     path.write_bytes(content)
     assert read(SECRET_FILE=str(path)).secret == secret
-    assert read(ADMIN_KEY_FILE=str(path)).admin_key == secret
     assert read_settings({"secret-file": str(path)}, {"SECRET": "other"}).secret == secret
+
+
+@pytest.mark.parametrize("key", [b"key", "an ådmin kéy".encode(), b"\xff"])
+def test_an_admin_key_may_be_any_text_that_a_header_carries(tmp_path: Path, key: bytes) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(key + b"\n")
+    assert read(ADMIN_KEY_FILE=str(path)).admin_key == key
+    assert read(ADMIN_KEY=os.fsdecode(key)).admin_key == key
+
+
+@pytest.mark.parametrize("key", [" key", "key ", "key\n", "ke\ny", "key\r", "ke\ty", "key\x7f", "\0key"])
+def test_an_admin_key_that_no_header_carries_unchanged_is_refused(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "key"
+    path.write_text(f"{key}\n", newline="")
+    for settings in ({"ADMIN_KEY": key}, {"ADMIN_KEY_FILE": str(path)}):
+        with pytest.raises(BadSetting, match="admin key must not begin or end with a space, or have control char"):
+            read(**settings)
 
 
 @pytest.mark.parametrize(
