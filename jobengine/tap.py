@@ -235,7 +235,7 @@ def _listener(endpoint: str, site: JobSite, reactor: Any) -> StreamServerEndpoin
     try:
         service = listener(endpoint, site, reactor)
     except Exception as error:  # each kind of endpoint raises its own errors
-        end_early(BadSetting(f"LISTEN {endpoint!r} can't be used: {what_is_wrong(error)}"))
+        end_early(BadSetting(what_is_wrong(endpoint, error)))
     return service
 
 

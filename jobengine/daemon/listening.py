@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from typing import Any, Final
 
 from attrs import define, field
@@ -14,8 +15,14 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+#: The beginnings of endpoints that speak TLS.
+_TLS: Final = ("ssl:", "tls:")
+#: The directory of certificates in Twisted's endpoint `tls:DIRECTORY:PORT`, with its escapes.
+_DIRECTORY: Final = re.compile(r"tls:((?:[^:=\\]|\\.)+)(?::|$)")
 #: Python's error for a port that is not a number begins with this, and ends with the port in quotes.
 _NO_NUMBER: Final = "invalid literal for int() with base 10: "
+#: The beginning of OpenSSL's errors, which are lists of tuples.
+_OPENSSL: Final = "[("
 
 
 class PortTaken(OSError):
@@ -28,16 +35,26 @@ class _Place:
     """An endpoint; str() is the address at which it listens, such as http://127.0.0.1:6006."""
 
     _endpoint: IStreamServerEndpoint
+    #: The endpoint as it is written.
+    _text: str
     _scheme: str
     _address: Any = field(default=None, init=False)
 
     def listen(self, factory: IProtocolFactory) -> "Deferred[IListeningPort]":
         """Start to listen; fails with PortTaken if another process listens there, and with the endpoint's errors."""
-        return self._endpoint.listen(factory).addCallbacks(self._keep_address, _explain)
+        return self._endpoint.listen(factory).addCallbacks(self._keep_address, self._explain)
 
     def _keep_address(self, port: IListeningPort) -> IListeningPort:
         self._address = port.getHost()
         return port
+
+    def _explain(self, failure: Failure) -> Failure:
+        error = failure.value
+        if isinstance(error, CannotListenError) and getattr(error.socketError, "errno", None) == errno.EADDRINUSE:
+            raise PortTaken(f"{error} Choose another port with --api-port or API_PORT, or in LISTEN if that is set.")
+        if isinstance(error, OverflowError):
+            raise ValueError(what_is_wrong(self._text, error))
+        return failure
 
     def __str__(self) -> str:
         if isinstance(self._address, UNIXAddress):
@@ -48,28 +65,35 @@ class _Place:
         return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def what_is_wrong(error: Exception) -> str:
-    """Why an endpoint can't be used, and how to write one; `error` is Twisted's, or Python's for a wrong argument."""
-    reason = "a part is missing or misspelled" if isinstance(error, TypeError) else str(error)
-    if reason.startswith(_NO_NUMBER):
-        reason = f"{reason.removeprefix(_NO_NUMBER)} is not a number"
-    if not isinstance(error, TypeError | ValueError):
-        return reason
-    return f"{reason}; for example tcp:6006:interface=127.0.0.1 or ssl:6443:privateKey=key.pem:certKey=cert.pem"
+def what_is_wrong(endpoint: str, error: Exception) -> str:
+    """Why an endpoint can't be used, and how to write one; `error` is Twisted's, or that of a wrong argument."""
+    how = "for example tcp:6006:interface=127.0.0.1 or ssl:6443:privateKey=key.pem:certKey=cert.pem"
+    return f"LISTEN {endpoint!r} can't be used: {_reason(error)}; {how}"
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    match error:
+        case TypeError() | RuntimeError():  # an unknown argument, or a backslash at the end
+            return "a part is missing or misspelled"
+        case OverflowError():
+            return "a port is a number from 0 to 65535"
+        case LookupError():
+            return "systemd passes no such socket"
+        case _ if text.startswith(_OPENSSL):
+            return "the files of the key and the certificate must be PEM, and belong together"
+        case _ if text.startswith(_NO_NUMBER):
+            return f"{text.removeprefix(_NO_NUMBER)} is not a number"
+    return text
 
 
 def listener(endpoint: str, factory: Any, reactor: Any) -> StreamServerEndpointService:
     """
     The service that listens at `endpoint` with `factory`; str() of the service's `endpoint` is the address. Raises
-    Twisted's errors for an invalid endpoint.
+    Twisted's errors for an invalid endpoint, and NotADirectoryError for a `tls:` without a directory of certificates.
     """
+    if (named := _DIRECTORY.match(endpoint)) and not os.path.isdir(path := re.sub(r"\\(.)", r"\1", named[1])):
+        raise NotADirectoryError(f"there is no directory of certificates {path!r}, which tls: needs")
     made: StreamServerEndpointService = service(endpoint, factory, reactor)
-    made.endpoint = _Place(made.endpoint, "https" if endpoint.startswith("ssl:") else "http")
+    made.endpoint = _Place(made.endpoint, endpoint, "https" if endpoint.startswith(_TLS) else "http")
     return made
-
-
-def _explain(failure: Failure) -> Failure:
-    error = failure.value
-    if isinstance(error, CannotListenError) and getattr(error.socketError, "errno", None) == errno.EADDRINUSE:
-        raise PortTaken(f"{error} Choose another port with --api-port or API_PORT, or in LISTEN if that is set.")
-    return failure

@@ -203,7 +203,7 @@ def test_a_start_with_a_bad_setting_exits_with_1_and_one_line_and_makes_no_file(
     ("name", "value", "reason"),
     [
         ("API_HOST", "192.0.2.1", "192.0.2.1"),
-        ("LISTEN", "tcp:70000", "port must be 0-65535"),
+        ("LISTEN", "tcp:70000", "a port is a number from 0 to 65535; for example tcp:6006"),
         ("DB_PATH", "/proc/none/db", "DB_PATH"),
         ("DB_PATH", ".", "DB_PATH"),
         ("DB_PATH", "log/db", "DB_PATH"),
