@@ -15,6 +15,9 @@ class Secret:
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            how = "; decode it first, as by key.decode()" if isinstance(text, bytes) else ""
+            raise TypeError(f"A key must be a str, not {type(text).__name__}{how}.")
         if not _HEADER_SAFE.fullmatch(text):
             raise BadSettings(
                 "A key must not begin or end with a space, or have control characters such as a line end."
@@ -38,8 +41,8 @@ class Secret:
 
 
 def as_secret(key: str | Secret) -> Secret:
-    """A key given as text or as a Secret; raises BadSettings."""
-    return Secret(key) if isinstance(key, str) else key
+    """A key given as text or as a Secret; raises BadSettings, and TypeError for anything else."""
+    return key if isinstance(key, Secret) else Secret(key)
 
 
 def secret(key: str | Secret | None) -> Secret | None:

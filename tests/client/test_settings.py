@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import AsyncJobEngine, BadSettings, JobEngine
+from jobengine.client import AsyncJobEngine, BadSettings, JobEngine, Secret
 from jobengine.client.settings import Settings, load, profile_path, read_key_file
 
 _PROFILES = """
@@ -193,3 +193,25 @@ def test_one_line_end_after_the_key_in_a_key_file_is_ignored(tmp_path: Path) -> 
     path.write_bytes(b"a key\n\n")
     with pytest.raises(BadSettings):
         read_key_file(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [
+        (b"key", r"^A key must be a str, not bytes; decode it first, as by key\.decode\(\)\.$"),
+        (7, r"^A key must be a str, not int\.$"),
+    ],
+)
+def test_a_key_that_is_no_text_is_refused_with_its_type(key: Any, error: str) -> None:
+    for arguments in ({"access_key": key}, {"admin_key": key}, {"keys": {"mail": key}}):
+        with pytest.raises(TypeError, match=error):
+            JobEngine(**arguments)
+    engine = JobEngine()
+    for use in (
+        lambda: engine.queue("mail", access_key=key),
+        lambda: engine.queue("mail").create(access_key=key),
+        lambda: engine.queue("mail").configure(new_access_key=key),
+        lambda: Secret(key),
+    ):
+        with pytest.raises(TypeError, match=error):
+            use()
