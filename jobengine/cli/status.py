@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from jobengine.client import QueueStats, Unavailable
+from jobengine.client import AccessDenied, QueueStats, Unavailable
 
 from .command import command
 from .exit_codes import Exit, what_is_wrong
@@ -18,6 +18,8 @@ from .troubles import dead_letter_note, paused_groups, troubles
 _RETRY_FOR: Final = 0.001
 #: The HTTP status of a running server that is not ready.
 _NOT_READY: Final = 503
+#: The beginning of the error for an admin key that a server without one gets.
+_HAS_NONE: Final = "This server has no admin key"
 #: The most groups of a queue that are examined, those with the most queued jobs.
 _GROUPS: Final = 100
 
@@ -36,8 +38,10 @@ def status(queue_names: tuple[str, ...]) -> None:
     session = current()
     session.retry_for = _RETRY_FOR
     server = _server(session)
-    queues = _queues(session, queue_names) if server["status"] == "ready" else None
+    queues, refused = _readable(session, queue_names) if server["status"] == "ready" else (None, None)
     _print(session, server, queues)
+    if server["status"] == "ready" and queues is None:
+        _say_why(session, refused)
     if server["status"] != "ready":
         raise click.exceptions.Exit(Exit.REFUSED)
     if queue_names and not session.json:
@@ -57,6 +61,26 @@ def _server(session: Session) -> dict[str, Any]:
         return {**server, "status": f"not ready: {what_is_wrong(error)}"}
     version = engine.openapi().get("info", {}).get("version")
     return {**server, "version": version, "status": readiness.status, "durability": readiness.durability}
+
+
+def _readable(session: Session, queue_names: Sequence[str]) -> tuple[list[QueueStats] | None, AccessDenied | None]:
+    """The queues, or None and the error of a refused key."""
+    try:
+        return _queues(session, queue_names), None
+    except AccessDenied as error:
+        return None, error
+
+
+def _say_why(session: Session, refused: AccessDenied | None) -> None:
+    """Note how to see the queues; raise the error of a wrong key."""
+    if refused is None:
+        session.output.note("Name queues, or set JOBENGINE_ADMIN_KEY, to see which have trouble.")
+    elif refused.detail.startswith(_HAS_NONE):
+        session.output.note(
+            f"{_HAS_NONE}, so JOBENGINE_ADMIN_KEY opens nothing. Name queues to see which have trouble."
+        )
+    else:
+        raise refused
 
 
 def _queues(session: Session, queue_names: Sequence[str]) -> list[QueueStats] | None:
@@ -94,5 +118,3 @@ def _print(session: Session, server: dict[str, Any], queues: list[QueueStats] | 
             )
         rows.append(("in trouble", f"{bad:,}" if bad else "none"))
     output.rows(rows + [(plain(name), "; ".join(what)) for name, what in found if what])
-    if queues is None and server["status"] == "ready":
-        output.note("Name queues, or set JOBENGINE_ADMIN_KEY, to see which have trouble.")

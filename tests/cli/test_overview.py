@@ -14,7 +14,7 @@ from jobengine.cli.session import Session
 from jobengine.cli.top_data import snapshot
 from jobengine.cli.troubles import troubles
 from jobengine.cli.work import what_is_left
-from jobengine.client import Forbidden, JobEngineError, Unavailable, WorkerJobs
+from jobengine.client import AccessDenied, Forbidden, JobEngineError, Unavailable, WorkerJobs
 
 from .fakes import FakeEngine, Shell, batch_of, group_of, schedule_of, stats_of
 
@@ -66,6 +66,35 @@ def test_status_shows_the_server_and_the_queues_in_trouble() -> None:
     found = json.loads(shell("status", "--json").stdout)
     assert found["queues"][0] == {"name": "mail", "troubles": []}
     assert found["version"] == "9.9.9"
+
+
+_NO_ADMIN_KEY = "This server has no admin key, which this call needs; start it with ADMIN_KEY."
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "said"),
+    [
+        (
+            _NO_ADMIN_KEY,
+            0,
+            "This server has no admin key, so JOBENGINE_ADMIN_KEY opens nothing. Name queues to see which h",
+        ),
+        ("The admin key is wrong; send the server's.", 4, "jobengine: The admin key is wrong; send the server's.\n"),
+    ],
+)
+def test_status_shows_the_server_even_if_it_refuses_the_admin_key(
+    monkeypatch: pytest.MonkeyPatch, problem: str, code: int, said: str
+) -> None:
+    def refuse() -> None:
+        raise AccessDenied(problem, status=401)
+
+    shell = Shell(FakeEngine(admin_key="admin"))
+    monkeypatch.setattr(shell.engine, "queues", refuse)
+    done = shell("status")
+    assert done.exit_code == code
+    assert done.stdout.endswith("status\tready\ndurability\tcommit\n")
+    assert done.stderr.startswith(said)
+    assert json.loads(shell("status", "--json").stdout)["queues"] is None
 
 
 def test_status_of_named_queues_needs_no_admin_key(shell: Shell) -> None:
