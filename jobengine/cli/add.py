@@ -28,7 +28,7 @@ from jobengine.client.retrying import REPEATED
 from .command import command
 from .exit_codes import Exit, Failed, exit_of
 from .file_of_jobs import LONGEST_NAME, BadLine, JobFile
-from .job_options import dependency_options, job_options, named_options
+from .job_options import dependency_options, job_options, named_options, note_retry_delay
 from .parameters import QUEUE, Content, Moment, Seconds, with_options
 from .progress_bar import ProgressBar
 from .session import Session, current
@@ -114,6 +114,7 @@ def add_jobs(queue_name: str, content: Any, given: Mapping[str, Any]) -> None:
     if many and "uid" in options:
         raise click.UsageError("--uid is for one job: with --many, each line has its own.")
     if many:
+        note_retry_delay(session.output, options)
         _add_many(session, queue_name, many, import_name, options)
     elif wait:
         _add_and_wait(session, session.queue(queue_name), content, given["wait_at_most"], options)
@@ -129,6 +130,7 @@ def _add_one(session: Session, queue_name: str, content: Any, options: Any) -> N
     except OutcomeUnknown as error:
         again = "" if _has_key(options) else f" with --uid {uid}, so that it is not added twice"
         raise Failed(f"{session.what_is_wrong(error)} Run the same command again{again}.", exit_of(error)) from None
+    note_retry_delay(session.output, options, job.max_attempts)
     session.output.value(job.uid, **job.raw)
 
 
@@ -139,6 +141,7 @@ def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float |
         job = _waited(session, queue, content, _LONG if at_most is None else at_most, {**options, "uid": uid})
     except KeyboardInterrupt:
         raise Failed(_left(queue, uid, options), Exit.INTERRUPTED) from None
+    note_retry_delay(session.output, options, job.max_attempts)
     if session.json:
         session.output.json(job.raw)
     elif job.state == "complete":

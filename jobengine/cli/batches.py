@@ -9,7 +9,7 @@ from jobengine.client import BatchProgress, NewJob, ThenOn
 from .add import add_jobs, many_options
 from .columns import BATCHES, batch_standing
 from .command import command, group
-from .job_options import dependency_options, job_options, named_options
+from .job_options import dependency_options, job_options, named_options, note_retry_delay
 from .parameters import BATCH, QUEUE, Content, list_options
 from .prompts import confirm
 from .session import current
@@ -55,6 +55,7 @@ def create(queue_name: str, name: str, *, then: Any, then_on: ThenOn | None, **o
         raise click.UsageError("Give the job that runs at the end with --then; the other options are about that job.")
     job = None if then is None else NewJob(then, **given)
     found = session.queue(queue_name).batch(name, then=job, then_on=then_on).create()
+    note_retry_delay(session.output, given)
     if not session.json:
         session.output.note(f"The batch {name!r} of {queue_name!r} {batch_standing(found)}.")
     if job is not None and found.then != job.uid:

@@ -7,6 +7,7 @@ import click
 
 from jobengine.client import OnDependencyFailure
 
+from .output import Output
 from .parameters import Awaited, Content, Seconds, WholeNumber, with_options
 from .suggestions import complete_groups
 
@@ -49,7 +50,7 @@ def job_options(function: Any) -> Any:
         click.option(
             "--retry-delay",
             type=Seconds("s"),
-            help="The time before the second attempt, doubled for each further one; by default the queue's, or 0.",
+            help="With --max-attempts: the time before the second attempt, then doubled; by default the queue's, or 0.",
         ),
         click.option(
             "--timeout", type=Seconds("s"), help="How long the job may be in progress without an update; 0 is for ever."
@@ -97,3 +98,14 @@ def named_options(options: Mapping[str, Any]) -> Any:
         **{name: options.get(name) for name in ("on_dependency_failure", "batch", "not_before", "uid")},
     }
     return {name: value for name, value in named.items() if value is not None}
+
+
+def note_retry_delay(output: Output, options: Mapping[str, Any], max_attempts: int | None = None) -> None:
+    """
+    Note that a retry delay among `options`, by the client's names, has no effect on jobs with one attempt. Without
+    `max_attempts` the number of attempts is not known, unless it is among the options too.
+    """
+    if not options.get("retry_delay_seconds") or options.get("max_attempts", max_attempts or 1) > 1:
+        return
+    unless = " unless the queue's default is more" if max_attempts is None and "max_attempts" not in options else ""
+    output.note(f"With one attempt, --retry-delay has no effect{unless}; --max-attempts 3 allows two retries.")

@@ -11,6 +11,7 @@ from jobengine.client import OutcomeUnknown, Queue, Secret
 
 from .columns import QUEUES
 from .command import Command, command, group
+from .job_options import note_retry_delay
 from .limits import changed_limits, limit_options
 from .parameters import QUEUE, OrNone, Seconds, hold_end, hold_options
 from .prompts import KEY_FILE, confirm, key_from
@@ -129,7 +130,7 @@ def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
 @click.option(
     "--retry-delay",
     type=Seconds("s"),
-    help="The time before the second attempt, by default; doubled for each further one.",
+    help="With --max-attempts: the time before the second attempt, by default; doubled for each further one.",
 )
 @limit_options
 @click.option(
@@ -154,6 +155,7 @@ def configure(queue_name: str, **options: Any) -> None:
         raise click.UsageError("Name a change, such as --max-jobs.")
     with _not_lost(queue_name, changes["new_access_key"] if made else None):
         setup = queue.configure(**changes)
+    note_retry_delay(session.output, changes.get("defaults", {}), setup.defaults.max_attempts if setup.defaults else 1)
     if changes.get("group_on_failure") == "hold" and setup.group_order != "strict":
         session.output.note("--group-on-failure hold has no effect until the queue has --group-order strict.")
     if "new_access_key" not in changes:

@@ -11,7 +11,7 @@ from jobengine.client import Firing, IfRunning, Missed, Queue, Schedule
 from .columns import SCHEDULES, outcome_of, rows_of
 from .command import Command, command, group
 from .crontab_import import import_crontab
-from .job_options import job_options, named_options
+from .job_options import job_options, named_options, note_retry_delay
 from .parameters import QUEUE, SCHEDULE, Content, Moment, Seconds, list_options
 from .session import current
 from .terminal_text import counted, plain
@@ -73,7 +73,9 @@ def add(queue_name: str, name: str, content: Any, *, dry_run: bool, **options: A
         "paused": options["paused"],
     }
     given: Any = {name: value for name, value in settings.items() if value is not None} | named_options(options)
-    _print(session.queue(queue_name).schedule(name, content or {}, dry_run=dry_run, **given))
+    schedule = session.queue(queue_name).schedule(name, content or {}, dry_run=dry_run, **given)
+    note_retry_delay(session.output, given)
+    _print(schedule)
 
 
 @command(

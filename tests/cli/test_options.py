@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import Explanation
+from jobengine.client import Explanation, QueueSetup
 
 from .fakes import UID, Shell, job_of
 
@@ -215,3 +215,34 @@ def test_explain_shows_the_time_left_until_each_time(shell: Shell, sent: str, sh
     lines = dict(line.split("\t") for line in shell("explain", "mail", UID).stdout.splitlines())
     assert re.fullmatch(shown, lines["reason"])
     assert json.dumps(sent) in shell("explain", "mail", UID, "--json").stdout
+
+
+_ONE_ATTEMPT = "With one attempt, --retry-delay has no effect; --max-attempts 3 allows two retries.\n"
+_PERHAPS_ONE = _ONE_ATTEMPT.replace("effect;", "effect unless the queue's default is more;")
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "note"),
+    [
+        ("add mail {}", "", _ONE_ATTEMPT),
+        ("add mail {}", "--max-attempts 1", _ONE_ATTEMPT),
+        ("add mail {} --wait", "", _ONE_ATTEMPT),
+        ("add mail --many -", "", _PERHAPS_ONE),
+        ("add mail --many -", "--max-attempts 2", ""),
+        ("queue configure mail", "", _ONE_ATTEMPT),
+        ("schedule add mail nightly --every 1d", "", _PERHAPS_ONE),
+        ("batch create mail b --then {}", "", _PERHAPS_ONE),
+    ],
+)
+def test_a_retry_delay_without_a_second_attempt_gets_a_note(shell: Shell, line: str, more: str, note: str) -> None:
+    done = shell(*line.split(), "--retry-delay", "5s", *more.split(), sent='{"n": 1}\n')
+    assert done.exit_code == 0
+    assert ("--retry-delay" in done.stderr) is bool(note)
+    assert note in done.stderr
+
+
+def test_a_retry_delay_with_attempts_left_gets_no_note(shell: Shell) -> None:
+    shell.mail.answers["add"] = job_of(max_attempts=3)
+    shell.mail.answers["configure"] = QueueSetup({"name": "mail", "defaults": {"max_attempts": 2}})
+    for line in ("add mail {} --retry-delay 5s", "add mail {}", "queue configure mail --retry-delay 5s"):
+        assert "--retry-delay" not in shell(*line.split()).stderr
