@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from math import inf
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 from ..client.encoding import encode_text
@@ -42,6 +43,8 @@ _LONGEST_HOLD: Final = 86_400
 _LONGEST_NUMBER: Final = 32
 #: Secrets and settings that are removed from the command's environment.
 _KEPT_BACK: Final = ("JOBENGINE_ACCESS_KEY", "JOBENGINE_ADMIN_KEY", "JOBENGINE_PROFILE", "JOBENGINE_LEASE")
+#: The variable with the path of a file that has the ends of the jobs for which a job has waited.
+_DEPENDENCIES: Final = "JOBENGINE_DEPENDENCIES"
 #: Logged when a command prints something other than JSON, but only once: many commands print text.
 NO_JSON: Final = "its output was not kept as the result: it is not JSON"
 #: From sysexits.h.
@@ -78,7 +81,10 @@ class Verdict(NamedTuple):
 
 
 def environment_of(base: Mapping[str, str], job: RunningJob) -> dict[str, str]:
-    """The environment of a command: the worker's without keys, and variables about the job."""
+    """
+    The environment of a command: the worker's without keys, and variables about the job. `CommandRunner.run` replaces
+    the ends of the jobs for which the job has waited by the path of a file with them: they may have 1 MiB.
+    """
     about = {
         "JOBENGINE_QUEUE": job.queue,
         "JOBENGINE_UID": job.uid,
@@ -87,6 +93,7 @@ def environment_of(base: Mapping[str, str], job: RunningJob) -> dict[str, str]:
         "JOBENGINE_GROUP": job.group,
         "JOBENGINE_TAGS": encode_text(job.tags) if job.tags else None,
         "JOBENGINE_META": None if job.job.meta is None else encode_text(job.job.meta),
+        _DEPENDENCIES: encode_text(job.job.raw["dependencies"]) + "\n" if job.job.dependencies else None,
     }
     return {
         **{name: value for name, value in base.items() if name not in _KEPT_BACK and name not in about},
@@ -210,12 +217,16 @@ class CommandRunner:
                 pipe.variable: stack.enter_context(slot.holding(pipe.writer))
                 for slot, pipe in zip(self._slots, pipes, strict=True)
             }
+            passed, variables = [*places.values()], {variable: str(place) for variable, place in places.items()}
+            if (dependencies := environment.get(_DEPENDENCIES)) is not None:
+                passed.append(stack.enter_context(_nameless_file(dependencies.encode())))
+                variables[_DEPENDENCIES] = f"/dev/fd/{passed[-1]}"
             await asyncio.get_running_loop().subprocess_exec(
                 lambda: run,
                 *self._command,
                 *more,
-                env={**environment, **{variable: str(place) for variable, place in places.items()}},
-                pass_fds=tuple(places.values()),
+                env={**environment, **variables},
+                pass_fds=passed,
                 process_group=0,
             )
 
@@ -395,6 +406,16 @@ class _Slot:
                 null = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(null, self._number, inheritable=False)
                 os.close(null)
+
+
+@contextmanager
+def _nameless_file(content: bytes) -> Iterator[int]:
+    """The descriptor of a file with this content, which is gone once nobody has it open; on Linux it is in memory."""
+    memfd_create = getattr(os, "memfd_create", None)
+    with TemporaryFile() if memfd_create is None else open(memfd_create("jobengine"), "w+b") as file:
+        file.write(content)
+        file.flush()
+        yield file.fileno()
 
 
 async def _listen(pipe: FileIO, numbers: "_Numbers") -> Callable[[], None]:

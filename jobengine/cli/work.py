@@ -99,7 +99,8 @@ def work(
     script, the script is the text `command` in the job's content, with the text `input` on standard input.
 
     JOBENGINE_QUEUE, JOBENGINE_UID, JOBENGINE_ATTEMPT and JOBENGINE_PRIORITY are set; JOBENGINE_GROUP, JOBENGINE_TAGS (a
-    JSON array) and JOBENGINE_META (a JSON object) only if the job has them. Write a number to the file descriptor
+    JSON array) and JOBENGINE_META (a JSON object) only if the job has them. If it has waited for other jobs,
+    JOBENGINE_DEPENDENCIES is the path of a file with their results: a JSON array. Write a number to the file descriptor
     JOBENGINE_PROGRESS, as by `echo 50 >&$JOBENGINE_PROGRESS`, to report the progress. If a service accepts no more
     calls for a while, write the seconds to JOBENGINE_HOLD, as by `echo 30 >&$JOBENGINE_HOLD; exit 75`, to hold the
     job's group too, or its queue if it has no group. If the job is cancelled or its lease is lost, the command's

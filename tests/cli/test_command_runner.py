@@ -40,6 +40,23 @@ def test_a_command_gets_the_content_on_standard_input_and_its_outputs_are_return
     assert _sh("cat; echo oh >&2; exit 7", b'{"to": "ada"}') == Ending(7, b'{"to": "ada"}', errors=b"oh\n")
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_command_reads_long_results_of_other_jobs_from_a_file_as_often_as_it_likes(
+    monkeypatch: pytest.MonkeyPatch, *, in_memory: bool
+) -> None:
+    if not in_memory:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+
+    def read(script: str, **more: str) -> bytes:
+        runner = CommandRunner(["sh", "-c", script])
+        return asyncio.run(runner.run(b"", {**ENVIRONMENT, **more}, print)).output
+
+    results = "[" + "1," * 200_000 + '"ü"]\n'
+    script = 'sh -c "wc -c < $JOBENGINE_DEPENDENCIES"; head -c 3 $JOBENGINE_DEPENDENCIES'
+    assert read(script, JOBENGINE_DEPENDENCIES=results) == b"%d\n[1," % len(results.encode())
+    assert read("echo ${JOBENGINE_DEPENDENCIES-unset}") == b"unset\n"
+
+
 def test_a_signal_sent_while_a_command_starts_reaches_the_command() -> None:
     async def told() -> Ending:
         runner = CommandRunner(["sleep", "5"])
@@ -237,6 +254,7 @@ def test_the_environment_of_a_command_describes_the_job_and_has_no_key() -> None
         "JOBENGINE_GROUP": "of another job",
         "JOBENGINE_TAGS": "of another job",
         "JOBENGINE_META": "of another job",
+        "JOBENGINE_DEPENDENCIES": "of another job",
     }
     raw = {"uid": "u", "attempts": 2, "priority": -5}
     assert environment_of(base, RunningJob("mail", Job(raw), lambda percent: None)) == {
@@ -249,12 +267,15 @@ def test_the_environment_of_a_command_describes_the_job_and_has_no_key() -> None
     }
 
 
-def test_the_environment_of_a_command_has_group_tags_and_meta_of_a_job_that_has_them() -> None:
+def test_the_environment_of_a_command_has_group_tags_meta_and_dependencies_of_a_job_that_has_them() -> None:
     raw = {"uid": "u", "group": "ü\0 7", "tags": ["news", "a b\n"], "meta": {"asked_by": "shöp"}}
     found = environment_of({}, RunningJob("mail", Job(raw), lambda percent: None))
     assert found["JOBENGINE_GROUP"] == "ü\ufffd 7"
     assert found["JOBENGINE_TAGS"] == '["news","a b\\n"]'
     assert found["JOBENGINE_META"] == '{"asked_by":"shöp"}'
+    awaited = {"queue_name": "mail", "uid": "a", "state": "complete", "result": "ü\0"}
+    found = environment_of({}, RunningJob("mail", Job({"uid": "u", "dependencies": [awaited]}), lambda percent: None))
+    assert json.loads(found["JOBENGINE_DEPENDENCIES"]) == [awaited]
 
 
 @pytest.mark.parametrize(

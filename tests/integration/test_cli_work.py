@@ -74,6 +74,15 @@ def test_a_shell_without_a_script_runs_the_command_of_each_job(shell: Shell) -> 
     assert shell.jobs()[counted]["result"] == 3
 
 
+def test_a_command_reads_the_results_of_the_jobs_that_its_job_has_waited_for(shell: Shell) -> None:
+    first, other = shell.add([{"say": 1}, {"say": "ü"}])
+    (last,) = shell.add([{"last": True}], depends_on=[first, other])
+    script = 'if grep -q last; then cat "$JOBENGINE_DEPENDENCIES"; else echo \'{"said": true}\'; fi'
+    shell("work", "mail", "--until-empty", "--", "sh", "-c", script)
+    complete = {"queue_name": "mail", "state": "complete", "result": {"said": True}}
+    assert shell.jobs()[last]["result"] == [{**complete, "uid": uid} for uid in (first, other)]
+
+
 def test_a_command_that_reports_a_hold_releases_its_job_and_holds_the_group(shell: Shell) -> None:
     refused, held = shell.add([{"to": "a"}, {"to": "b"}], group="customer-7")
     (other,) = shell.add([{"to": "c"}])
