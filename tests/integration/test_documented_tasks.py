@@ -245,8 +245,11 @@ def test_a_queue_is_run_as_the_page_on_running_queues_says(mail: Daemon) -> None
     setup = blocks(page)[0]
     stats, look = blocks(page, heading="## Statistics, workers and events")[:2]
     assert "\nready\t2\n" in _at_a_shell(mail, stats)
-    explanation, workers = _answers(mail, setup, look)
+    shown = _run(mail, setup, look)
+    explanation, workers = _json("".join(shown))
     assert (explanation["ahead"], workers["workers"]) == (2, [])
+    (event,) = [json.loads(line.removeprefix("data: ")) for line in shown if line.startswith("data: ")]
+    assert (event["before"], event["state"]) == (None, "queued")
     paused, meanwhile, resumed = _answers(mail, setup, *blocks(page, heading="## Pause for a deployment"))
     assert [paused["paused"], meanwhile["jobs"], resumed["paused"]] == [True, [], False]
     viewed = _answers(mail, setup, *blocks(page, heading="## Keys with a role"))
