@@ -118,6 +118,8 @@ export function jsonField(label, name, value, { required = true } = {}) {
   area.addEventListener('input', check);
   area.addEventListener('check', check);
   check();
+  // Typing begins between the braces.
+  if (value === '{}') area.setSelectionRange(1, 1);
   return h('div', { class: 'field' }, h('div', { class: 'line' }, h('label', { for: id }, label), h('span', { class: 'gap' }), go, format), area, message);
 }
 

@@ -285,7 +285,7 @@ class JobPage extends HTMLElement {
     this.originSaid = said;
     this.origin.hidden = !origin;
     const back = h('button', { type: 'button', onclick: () => moveBack(this.queue, origin.queue_name, () => this.changed(), { fingerprint }) }, 'Move jobs like it back');
-    if (origin) replace(this.origin, h('span', {}, 'Moved here from the queue ', h('a', { href: queueLink(origin.queue_name) }, `‘${origin.queue_name}’`), ' ', setTime(time(null, { tabindex: 0 }), origin.at), returns && session.may(this.queue, 'manage') && back));
+    if (origin) replace(this.origin, h('span', {}, 'Moved here from the queue ', h('a', { href: queueLink(origin.queue_name) }, `‘${origin.queue_name}’`), ' ', setTime(time(null, { tabindex: 0 }), origin.at)), returns && session.may(this.queue, 'manage') && back);
   }
 
   /** When the job was started and how long it has run, or when it is due. */

@@ -29,6 +29,18 @@ def test_a_job_is_added_by_the_form(person: Person, queue: Queue) -> None:
     assert (job.priority, job.tags, job.content) == (5, ("red", "large"), {"to": "alice", "exact": 12345678901234567})
 
 
+def test_the_content_of_a_new_job_is_typed_between_the_braces(person: Person, queue: Queue) -> None:
+    person.look_at(queue.name)
+    person.press("Add job")
+    dialog = person.dialog("Add job")
+    expect(dialog.get_by_label("Content", exact=True)).to_be_focused()
+    person.page.keyboard.type('"to": "alice"')
+    expect(dialog.get_by_label("Content", exact=True)).to_have_value('{"to": "alice"}')
+    person.page.keyboard.press("Control+Enter")
+    expect(dialog).to_be_hidden()
+    assert [job.content for job in queue.jobs()] == [{"to": "alice"}]
+
+
 def test_the_add_form_has_the_options_of_a_unique_key_and_debounce(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
 

@@ -126,7 +126,10 @@ def test_the_page_of_a_dead_letter_and_the_list_of_errors_offer_to_move_jobs_bac
     expect(
         person.page.get_by_text("Retry starts it again, in this queue, as if it had never been tried.")
     ).to_be_visible()
-    person.press("Move jobs like it back")
+    back = person.button("Move jobs like it back")
+    gap = "(it) => it.getBoundingClientRect().left - it.previousSibling.getBoundingClientRect().right"
+    assert back.evaluate(gap) > 4
+    back.click()
     person.dialog("Move failed jobs back").get_by_role("button", name="Move", exact=True).click()
     until("the job is back", lambda: [job.uid for job in queue.jobs()] == uids[:1])
     person.page.keyboard.press("Escape")

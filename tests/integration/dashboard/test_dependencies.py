@@ -179,6 +179,19 @@ def test_each_batch_has_a_bar_with_its_jobs_by_state(person: Person, queue: Queu
     expect(person.page.get_by_text("It waits for 1 batch.")).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [1920, 1366, 1280, 1024, 800])
+def test_the_count_of_a_batch_has_room_for_large_numbers(
+    person: Person, queue: Queue, client: Client, width: int
+) -> None:
+    put_batch(client, queue.name, "nightly import")
+    person.page.set_viewport_size({"width": width, "height": 800})
+    person.look_at(queue.name, part="/batches")
+    cell = person.row("Batches", "nightly import").locator(".c-bar")
+    for text in ("9,999 of 9,999", "999.9K of 999.9K"):
+        cell.locator("small").evaluate("(count, text) => { count.textContent = text; }", text)
+        assert cell.evaluate("(cell) => cell.scrollWidth <= cell.clientWidth")
+
+
 def test_a_batch_is_closed_retried_and_cancelled(person: Person, queue: Queue, client: Client) -> None:
     put_batch(client, queue.name, "nightly")
     for number in range(1, 4):
