@@ -89,7 +89,12 @@ def show(queue_name: str) -> None:
 @command("stats", "jobengine queue stats mail")
 @QUEUE
 def stats(queue_name: str) -> None:
-    """Show the statistics of a queue: number, age and speed of its jobs; times are in seconds."""
+    """
+    Show the statistics of a queue: number, age and speed of its jobs; times are in seconds.
+
+    Waiting and running times are those of the last 1,000 jobs since the server's start, and last_claim is empty if no
+    worker has claimed since then.
+    """
     session = current()
     raw = session.queue(queue_name).stats().raw
     # The counts of each minute are for programs: 240 numbers.

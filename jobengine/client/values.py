@@ -338,7 +338,7 @@ class Minutes(Answer):
 
 
 class Times(Answer):
-    """Percentiles of a duration; None without data."""
+    """Percentiles of the last 1,000 durations since the server's start; None if there were none since."""
 
     __slots__ = ()
     _shown = ("p50", "p90", "p99")
@@ -380,7 +380,7 @@ class QueueStats(QueueSetup):
     run = Field[Times]("run_seconds", Times)
     #: How many claims wait for jobs.
     workers_waiting = Field[int]("workers_waiting", default=0)
-    #: When a worker last sent a claim, with or without success; None if unknown.
+    #: When a worker last sent a claim, with or without success; None if none did since the server's start.
     last_claim = Field[datetime | None]("last_claim", as_time)
     #: How many jobs should be in progress at a time to keep to `target_wait`, within the limits; None if it is not set.
     workers_wanted = Field[int | None]("workers_wanted")

@@ -57,6 +57,16 @@ class HistoryContract(Contract):
         world.advance(HOUR)
         assert list(ask.ask(c.ReadHistory).hours["added"][-3:]) == [1, 2, 0]
 
+    def test_times_and_the_last_claim_of_the_stats_are_those_since_the_start(self, world: World, ask: Asker) -> None:
+        ask.add()
+        ask.update(ask.hold(), State.COMPLETE)
+        stats = ask.ask(c.ReadStats)
+        assert None not in (stats.wait.p50, stats.run.p50, stats.last_claim)
+        world.advance(60)
+        world.reopen()
+        stats = ask.ask(c.ReadStats)
+        assert (stats.wait.p50, stats.run.p50, stats.last_claim) == (None, None, None)
+
     def test_setting_the_wall_clock_does_not_shift_the_history(self, world: World, ask: Asker) -> None:
         ask.add()
         before = ask.ask(c.ReadHistory)

@@ -45,7 +45,7 @@ class OverviewPart extends HTMLElement {
         h('section', { class: 'panel', 'aria-label': 'Jobs over time' }, h('div', { class: 'title-line' }, this.heading,
           choices('Period', PERIODS, this.period, (period) => this.#choose(period))), this.state, this.jobs),
         h('section', { class: 'panel', 'aria-label': 'Times over time' }, this.timesHeading, this.timesOverTime),
-        h('section', { class: 'panel', 'aria-label': 'Wait and run times' }, h('h2', {}, 'Last 1,000 jobs'), this.times)));
+        h('section', { class: 'panel', 'aria-label': 'Wait and run times' }, h('h2', {}, 'Last 1,000 jobs since the server’s start'), this.times)));
     this.refresher = new Refresher((limit) => this.#read(limit), { gap: 10000, idle: 60000, signal: this.#stop.signal });
     this.#choose(this.period);
     if (this.page.stats) this.stats(this.page.stats);
