@@ -166,7 +166,7 @@ def copy(source: Path, target: Path) -> float:
 
 
 def _backup_row(few: Round, many: list[Round]) -> Row:
-    """The rate without the command's start, from the extra bytes and seconds of many jobs compared with few."""
+    """The rate without the time of starting the command: the extra bytes of many jobs, divided by the extra seconds."""
     ours = [(one.size - few.size) / (one.ran["backup"].seconds - few.ran["backup"].seconds) for one in many]
     disks = [one.size / one.copied for one in many]
     ratios = [rate / disk for rate, disk in zip(ours, disks, strict=True)]

@@ -12,7 +12,7 @@ _FIRST: Final = ("JobEngine", "Queue", "NewJob", "ClaimedJob", "Batch", "Schedul
 
 
 def names(module: str) -> str:
-    """All exported names of a module. A class for asyncio is left out: it is like its twin."""
+    """A section for each exported name of a module. AsyncX is left out if there is X, which has the same methods."""
     public = import_module(module)
     shown = [name for name in public.__all__ if name.removeprefix("Async") not in {*public.__all__} - {name}]
     shown.sort(key=lambda name: _place(public, name))

@@ -1,4 +1,4 @@
-"""A Klein application without work: the same routes and requests, and answers of the same length."""
+"""A Klein application that does nothing: it has JobEngine's routes, and its answers are as long as JobEngine's."""
 
 import sys
 from importlib.metadata import version

@@ -51,7 +51,7 @@ def move(queue_name: str, to: str, every: bool, dry_run: bool, yes: bool, **opti
     if bool(wanted) == every:
         raise click.UsageError("Choose the jobs: by a filter such as --state, or with --all.")
     if to == queue_name:
-        raise click.UsageError("TO must be another queue than QUEUE.")
+        raise click.UsageError("TO must be a queue other than QUEUE.")
     queue = session.queue(queue_name)
     if not yes and not dry_run:
         would = queue.move(to, all=every, dry_run=True, **wanted)

@@ -56,7 +56,7 @@ def exception_fingerprint(error: BaseException) -> str:
 
 
 def as_fingerprint(name: str) -> str:
-    """A name as a fingerprint: other characters become a "-", and a long name becomes a hash."""
+    """A name as a fingerprint: characters that are not allowed become a "-", and too long a name becomes a hash."""
     allowed = _OTHER.sub("-", name).strip("-") or "-"
     return allowed if len(allowed) <= _LENGTH else blake2b(allowed.encode(), digest_size=8).hexdigest()
 

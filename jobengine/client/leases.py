@@ -24,7 +24,7 @@ class Beats(Generic[T]):
         return len(self._going)
 
     def add(self, holder: T, now: float, interval: float) -> None:
-        """Start a holder; its first beat is one interval from now."""
+        """Add a holder, whose first heartbeat is due one interval from now."""
         self._number += 1
         self._going[holder] = self._number
         heappush(self._heap, (now + interval, self._number, holder, interval))

@@ -65,7 +65,7 @@ class FoundPage(Value, frozen=True, kw_only=True):
 
 
 class FailureGroup(Value, frozen=True, kw_only=True):
-    """A group of failures for its reader."""
+    """A group of failures as callers get it: like FoundGroup, with uids instead of jobs."""
 
     fingerprint: str
     #: The line that names the latest error; None without an error.

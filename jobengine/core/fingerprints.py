@@ -26,9 +26,9 @@ _NEW_DIGEST: Final = blake2b(digest_size=8)
 #: How an error is read: a callable that finds the line that names the error in a text, this text, and the name of the
 #: function that failed (empty if it is not known).
 _Parsed = tuple[Callable[[str], str], str, str]
-#: Fingerprints of errors by their shapes: a short text, or the parsed error, with all digits replaced by 0. Only those
-#: that do not depend on digits: the rules tell digits from other characters, but not one digit from another, so a
-#: fingerprint depends on digits only if some are left in what is compared.
+#: Fingerprints of errors by their shapes: a short text, or the parsed error, with all digits replaced by 0. A
+#: fingerprint is kept only if no digits are left in what it is made from. Then all errors of this shape have the same
+#: one, since the rules treat all digits alike.
 _OF_SHAPES: Final[dict[_Parsed | bytes, str]] = {}
 
 #: Quoted texts; an apostrophe inside a word is no quote.

@@ -116,7 +116,7 @@ class KeptPeriods:
                 self.size += len(one.text) + _PERIOD_BYTES
 
     def get(self, span: int, number: int) -> str | None:
-        """The text of a period."""
+        """The stored counts of a period, as text; None if there are none."""
         return self._texts[span].get(number)
 
     def all(self) -> Iterator[Period]:

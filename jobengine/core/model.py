@@ -189,11 +189,11 @@ class Attempt(Value, frozen=True, kw_only=True, array_like=True):
     Records have an attempt as the array of these fields.
     """
 
-    #: The name the worker gave, if any; of several releases, the last worker's.
+    #: The name the worker gave, if any; for consecutive releases, the last worker's.
     worker: str | None
-    #: When it was claimed; of several releases, the time of the first claim.
+    #: When the job was claimed; for consecutive releases, the time of the first claim.
     started: int
-    #: When it ended; of several releases, the time of the last one.
+    #: When the attempt ended; for consecutive releases, the time of the last one.
     ended: int
     #: "complete", "failed", "timeout" or "released".
     outcome: str

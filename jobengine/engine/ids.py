@@ -15,7 +15,7 @@ _GROUP: Final = 256
 _SHAPE: Final = b"xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx"
 _VARIANT: Final = _SHAPE.index(b"y")
 _RANDOM: Final = [place for place, character in enumerate(_SHAPE) if character in b"xy"]
-#: Random digits to digits of the variant.
+#: The same as a table for bytes.translate.
 _TO_VARIANTS: Final = bytes.maketrans("".join(_VARIANTS).encode(), "".join(_VARIANTS.values()).encode())
 #: UUIDs that were made and not used yet.
 _unused: Final[list[str]] = []

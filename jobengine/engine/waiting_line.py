@@ -112,11 +112,11 @@ class Line:
         return [(tuple(tags), sum(waiter.count for waiter in group.values())) for tags, group in self._groups(name)]
 
     def of(self, names: Iterable[str]) -> Iterator[Waiter]:
-        """The waiters for any of these queues, first come first; a waiter that leaves meanwhile is skipped."""
+        """The waiters for any of these queues, in the order of arrival; a waiter that leaves meanwhile is skipped."""
         return _in_order([group for name in names for _, group in self._groups(name)])
 
     def matching(self, ready: Mapping[str, "ReadyJobs"]) -> Iterator[Waiter]:
-        """The waiters, first come first, that may get one of these ready jobs by its tags."""
+        """The waiters whose tags match at least one of these ready jobs, in the order of arrival."""
         groups = []
         for name, jobs in ready.items():
             queue = self.queues.get(name, {})

@@ -210,8 +210,9 @@ class JobRequest(Request):
 
     def _has_its_host(self) -> bool:
         """
-        Whether the request has one Host header, or is HTTP/1.0 without any. The fast parser has checked requests that
-        were read in one piece.
+        Whether the request has exactly one Host header, or none in HTTP/1.0.
+
+        A request that was read in one piece is not checked here, since the fast parser has checked it.
         """
         count = len(self.sent.get(b"host", ()))
         return count == 1 or (count == 0 and self.clientproto == b"HTTP/1.0")

@@ -49,7 +49,7 @@ class _LastChanges:
         self._places = array("Q")
 
     def put(self, number: int, record: bytes) -> None:
-        """Replace the change of a job; raises OSError."""
+        """Keep a record as the last change of the job with this number; raises OSError."""
         if (missing := number + 1 - len(self._places)) > 0:
             self._places.frombytes(bytes(missing * self._places.itemsize))
         self._places[number] = self._file.size + 1

@@ -34,7 +34,7 @@ def move_of(
     if changes != c.Changes():
         raise BadInput("move_to can't be combined with changes: the moved jobs are queued as if never tried.")
     if to == sent.queue_name:
-        raise BadInput("move_to must be another queue than queue_name.")
+        raise BadInput("move_to must be a queue other than queue_name.")
     return c.MoveMatching(
         queue=sent.queue_name,
         to=to,

@@ -318,7 +318,7 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
         return failed_reason(explanation.queue.name, links) if links else again
     paused = "The queue is paused. " if explanation.queue.paused else ""
     not_before = not_before_of(job.standing)
-    delayed = f"It can't be claimed before {time_text(not_before)}.{_is_retry(job)}" if not_before else ""
+    delayed = f"It can't be claimed before {time_text(not_before)}.{_retry_sentence(job)}" if not_before else ""
     if links:
         waiting = waiting_reason(job, explanation.queue.name, links)
         return f"{paused}{waiting} {delayed}".rstrip()
@@ -332,8 +332,8 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
     return f"{paused or 'It can be claimed. '}{line}.{_ageing(job.spec, explanation.queue)}{unclaimed}"
 
 
-def _is_retry(job: Job) -> str:
-    """A sentence that a delayed job is retried; empty if it is not."""
+def _retry_sentence(job: Job) -> str:
+    """The sentence about the retry that a delayed job waits for; empty for other jobs."""
     if not job.retrying:
         return ""
     return f" It is retried then, after attempt {job.standing.attempts} of {job.spec.max_attempts}."

@@ -90,7 +90,7 @@ def _rule(sent: bodies.Unique) -> UniqueRule:
         ),
     )
     if rule.seconds and rule.until is Until.STARTED:
-        raise BadInput('.unique.seconds begin at the end of the job, so unique.until must not be "started".')
+        raise BadInput('.unique.seconds are counted from the end of the job, so unique.until must not be "started".')
     return rule
 
 

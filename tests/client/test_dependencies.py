@@ -307,7 +307,7 @@ def test_each_refusal_of_a_batch_call_raises_a_separate_error_class(
 
 def test_the_argument_then_on_needs_the_argument_then() -> None:
     queue, _ = queue_with([])
-    with pytest.raises(TypeError, match="then_on needs then"):
+    with pytest.raises(TypeError, match="then_on requires 'then'"):
         queue.batch("import", then_on="finish")
 
 

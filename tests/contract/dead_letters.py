@@ -298,7 +298,7 @@ class MoveContract(Contract):
         assert move(ask).moved == 450
         assert ask.counts("q") == {State.QUEUED: 450}
 
-    def test_jobs_moved_at_a_pace_can_be_claimed_one_after_the_other(self, world: World, ask: Asker) -> None:
+    def test_jobs_moved_with_per_second_become_ready_at_that_rate(self, world: World, ask: Asker) -> None:
         ask.create(OTHER)
         for _ in range(5):
             ask.add(OTHER)

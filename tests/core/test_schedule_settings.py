@@ -22,7 +22,7 @@ def test_if_running_replace_is_refused_for_a_job_with_a_unique_key(world: World)
         (
             {"if_running": IfRunning.REPLACE},
             {"job": replace(JOB, unique_key="u")},
-            "Send 'if_running': 'skip' or 'add'",
+            "Send 'skip' or 'add'",
         ),
         ({"job": replace(JOB, unique_key="u")}, {"if_running": IfRunning.REPLACE}, "Send a job without unique_key"),
     ],

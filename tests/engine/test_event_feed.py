@@ -165,7 +165,7 @@ def test_a_limited_number_of_the_newest_events_of_all_queues_is_kept() -> None:
     assert len(feed._kept) == _KEPT
 
 
-def test_of_the_events_of_a_large_request_the_oldest_are_dropped_first() -> None:
+def test_the_oldest_events_of_a_large_request_are_dropped_first() -> None:
     feed = Feed(CountedIds())
     events = publish_together(feed, "q", 1_000)
     publish_together(feed, "other", _KEPT - 400)

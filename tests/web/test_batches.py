@@ -132,7 +132,7 @@ def test_the_job_at_the_batch_end_may_also_depend_on_other_jobs(server: MemorySe
         ({"then": {"content": {}, "batch": "import"}}, "then.batch must be another batch"),
         ({"then": {"content": {}, "depends_on": [str(UUID(int=n)) for n in range(100)]}}, "then.depends_on must have"),
         ({"then": {"content": {}}, "then_on": "failure"}, "then_on must be one of success, finish."),
-        ({"then_on": "finish"}, "then_on needs then"),
+        ({"then_on": "finish"}, "then_on requires 'then'"),
         ({"jobs": []}, "To add jobs to a batch, send PUT /api/v1/jobs"),
         ({"content": {}}, "belong in then"),
     ],

@@ -254,7 +254,7 @@ def test_a_change_that_contradicts_the_stored_schedule_is_a_conflict(server: Mem
     _put(server, **NIGHTLY, if_running="replace")
     keyed = {"content": {}, "unique_key": "u"}
     refused = _post(server, job=keyed)
-    assert (refused.status, "Send 'if_running': 'skip' or 'add' too" in refused.json["detail"]) == (409, True)
+    assert (refused.status, "Send 'skip' or 'add' too" in refused.json["detail"]) == (409, True)
     assert _post(server, job=keyed, if_running="replace").status == 400
     assert _post(server, job=keyed, if_running="skip").status == 200
     assert _post(server, if_running="replace").status == 409

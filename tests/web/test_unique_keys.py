@@ -80,7 +80,7 @@ def test_a_job_from_an_answer_can_be_sent_back_to_add_it_again(server: MemorySer
         ({"unique": {"key": "k", "until": "claimed"}}, "job.unique.until must be one of finished, started."),
         ({"unique": {"key": "k", "if_queued": "add"}}, "job.unique.if_queued must be one of keep, replace."),
         ({"unique": {"key": "k", "if_running": "skip"}}, "job.unique.if_running must be one of keep, add."),
-        ({"unique": {"key": "k", "until": "started", "seconds": 1}}, "job.unique.seconds begin at the end"),
+        ({"unique": {"key": "k", "until": "started", "seconds": 1}}, "job.unique.seconds are counted from the end"),
         ({"unique": {"key": "k", "second": 1}}, "There is no field 'second' in job.unique. Did you mean 'seconds'?"),
         ({"unique": {"key": "k", "seconds": 31_622_401}}, "job.unique.seconds must be at most 31622400."),
         ({"unique_key": "k", "debounce": {}}, "job.debounce.seconds is missing."),

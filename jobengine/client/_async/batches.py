@@ -49,7 +49,7 @@ class AsyncBatch:
         #: The batch's name, unique in its queue.
         self.name = name
         if then is None and then_on is not None:
-            raise TypeError("then_on needs then: then_on says when the job in then runs")
+            raise TypeError("then_on requires 'then': it says when that job runs")
         self._then = {} if then is None else then_value(then, then_on)
 
     def __repr__(self) -> str:

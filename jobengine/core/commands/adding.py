@@ -165,10 +165,11 @@ class AddJobs(AddingCommand[Sequence[Added]], frozen=True, kw_only=True):
 
     def decide_with(self, adding: "Adding") -> Decision[Sequence[Added]]:
         """
-        Raises QueueDraining, QueueFull, UidTaken, UniqueKeyTaken, UnknownDependency, BatchNotFound, BatchEnded,
-        DependencyExists, WouldWaitForItself or TooManyDependants, with `many` within a BadItem; and DependencyCircle.
+        Add the jobs. A job that an earlier request added is returned unchanged, and makes no fact.
 
-        A job that an earlier request added is returned unchanged, without a fact.
+        Raises DependencyCircle; and QueueDraining, QueueFull, UidTaken, UniqueKeyTaken, UnknownDependency,
+        BatchNotFound, BatchEnded, DependencyExists, WouldWaitForItself or TooManyDependants, each inside a BadItem if
+        `many` is true.
         """
         added = adding.add_all(self.jobs, many=self.many)
         return adding.facts(), added

@@ -348,9 +348,9 @@ def _check_replacing(settings: Settings, sent: Container[str]) -> None:
     """
     if settings.if_running is not IfRunning.REPLACE or settings.job.unique_key is None:
         return
-    rule = "if_running replace needs a job without unique_key: the job to be replaced would hold it."
+    rule = "'if_running': 'replace' needs a job without unique_key: the job to be replaced would hold it."
     if "if_running" not in sent:
-        raise ScheduleConflict(f"The schedule has if_running replace. Send 'if_running': 'skip' or 'add' too: {rule}")
+        raise ScheduleConflict(f"The schedule has 'if_running': 'replace'. Send 'skip' or 'add' too: {rule}")
     if "job" not in sent:
         raise ScheduleConflict(f"The schedule's job has a unique_key. Send a job without unique_key as well: {rule}")
     raise BadSchedule(rule)

@@ -91,9 +91,10 @@ class Waiters:
 
     def _affected(self, now: int) -> Iterator[Waiter]:
         """
-        Begin a round: returns the waiters for queues that were created, reconfigured or deleted.
+        Take the changes of queues: returns the waiters for queues that were created, reconfigured or deleted.
 
-        Their keys may no longer open the queues. Ready jobs of a queue whose pause has ended are offered next.
+        The keys of these waiters may no longer open the queues. If a queue's pause has ended, its ready jobs are
+        recorded, and offered next.
         """
         self.pending = False
         names, self._reconfigured = self._reconfigured, {}

@@ -5,7 +5,7 @@ import { h } from './dom.js';
 import { duration, number } from './format.js';
 import { choice, field } from './forms.js';
 
-const ORDERS = [['arrival', 'By arrival'], ['fair', 'Fair among groups'], ['strict', 'Strict: one after the other']];
+const ORDERS = [['arrival', 'By arrival'], ['fair', 'Fair among groups'], ['strict', 'Strict: each group’s jobs one at a time']];
 const ON_FAILURE = [['next', 'The next one may run'], ['hold', 'Its group is held']];
 const span = (seconds) => (seconds < 60 ? `${seconds} s` : duration(seconds));
 
@@ -40,8 +40,8 @@ export function flowFields(stats) {
       choice('Order of groups', ORDERS, { name: 'group_order', value: stats.group_order ?? 'arrival' }),
       choice('If a job fails, in strict order', ON_FAILURE, { name: 'group_on_failure', value: stats.group_on_failure ?? 'next' }),
       field('Target wait, seconds', { name: 'target_wait_seconds', type: 'number', min: 1, step: 1, value: stats.target_wait_seconds }, 'The number of workers wanted is computed from it.'),
-      field('Seconds for each priority', { name: 'seconds_per_priority', type: 'number', min: 1, step: 1, value: stats.order?.seconds_per_priority },
-        'How much waiting one step of priority is worth, so that none waits for ever. Empty: strictly by priority.')));
+      field('Seconds per step of priority', { name: 'seconds_per_priority', type: 'number', min: 1, step: 1, value: stats.order?.seconds_per_priority },
+        'How many seconds of waiting one step of priority is worth, so that no job waits for ever. Empty: strictly by priority.')));
 }
 
 /** What the values of the form change in a queue's settings; raises Wrong. */

@@ -60,7 +60,7 @@ function fieldsOf(known, job, preview) {
       choice('If its last job is not finished', IF_RUNNING, { name: 'if_running', value: its.if_running }),
       field('Pause after failures in a row', { name: 'failures', type: 'number', min: 1, max: 1000, step: 1, value: its.pause_after_failures }, 'An empty field means never.'),
       choice('If times were missed', MISSED, { name: 'missed', value: its.missed }),
-      field('Missed times are too old after, seconds', { name: 'missed_seconds', type: 'number', min: 0, max: 366 * DAY, step: 1, value: its.missed_seconds }, 'The latest missed time is not fired if it is older.')),
+      field('Oldest missed time to fire, seconds', { name: 'missed_seconds', type: 'number', min: 0, max: 366 * DAY, step: 1, value: its.missed_seconds }, 'If the latest missed time is older, it is not fired.')),
   ];
 }
 

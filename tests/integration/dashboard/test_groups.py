@@ -204,11 +204,11 @@ def test_the_settings_form_sets_limits_and_the_order_of_groups(person: Person, q
 
 def test_the_settings_form_sets_and_removes_priority_ageing(person: Person, queue: Queue) -> None:
     person.look_at(queue.name, part="/settings")
-    person.field("Seconds for each priority").fill("60")
+    person.field("Seconds per step of priority").fill("60")
     person.press("Save")
     person.is_told("Saved.")
     assert queue.stats().raw["order"] == {"seconds_per_priority": 60}
-    person.field("Seconds for each priority").fill("")
+    person.field("Seconds per step of priority").fill("")
     person.press("Save")
     until("ageing is removed", lambda: person.page.evaluate("true") and "order" not in queue.stats().raw)
 
@@ -216,6 +216,6 @@ def test_the_settings_form_sets_and_removes_priority_ageing(person: Person, queu
 def test_the_settings_form_says_that_fair_order_and_ageing_exclude_each_other(person: Person, queue: Queue) -> None:
     queue.configure(group_order="fair")
     person.look_at(queue.name, part="/settings")
-    person.field("Seconds for each priority").fill("60")
+    person.field("Seconds per step of priority").fill("60")
     person.press("Save")
     expect(person.page.get_by_text("Fair order among groups and seconds for each priority exclude")).to_be_visible()

@@ -169,7 +169,7 @@ class Group(Struct, eq=False, gc=False):
         return ranks.before(rank) if isinstance(ranks, SortedList) else bisect_left(ranks, rank)
 
     def add_ready(self, rank: Rank) -> bool:
-        """Add a ready job, not in strict order; returns whether it comes first."""
+        """Add a ready job, unless the order is strict; returns whether the job is now the first of the group."""
         jobs = self.jobs
         self.ready += 1
         # The usual cases of _with, without a call.
@@ -183,7 +183,7 @@ class Group(Struct, eq=False, gc=False):
         return next(iter(self.jobs)) is rank
 
     def add_all(self, ranks: list[Rank]) -> None:
-        """Add ready jobs without tags, not in strict order; sorts the list that is passed."""
+        """Add ready jobs without tags, unless the order is strict; sorts the list that is passed."""
         jobs = self.jobs
         self.ready += len(ranks)
         ranks.sort()

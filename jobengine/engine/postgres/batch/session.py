@@ -258,7 +258,7 @@ class Session:
                 continue
             except DamageFound as damage:
                 found = damage.jobs
-            # If nothing was set apart, another server may have been faster: that counts as an attempt.
+            # If no job was set apart, another server may have done it. Only such a round uses up an attempt.
             attempts -= not self._set_apart(found)
             if not attempts:
                 break

@@ -42,9 +42,11 @@ class Turns:
     is_lone: bool = False
     #: When more can be claimed, because a gate changes.
     opens: int | None = field(default=None, init=False)
-    #: The place of the last loaded group as columns, as a key, and whether all groups are loaded.
+    #: The place of the last loaded group, as columns of the table `grp`.
     _last: tuple[int, str, int, int] = field(default=_FRONT, init=False)
+    #: The same place as a sort key; None before a group is loaded.
     _frontier: Key | None = field(default=None, init=False)
+    #: Whether all groups are loaded.
     _is_whole: bool = field(default=False, init=False)
     #: Whether nothing was loaded for a claim yet.
     begins: bool = field(default=True, init=False)

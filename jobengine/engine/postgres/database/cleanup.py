@@ -52,7 +52,7 @@ _LAST: Final = ((1 << 63) - 1, b"")
 
 @define
 class Tidying:
-    """Cleans up some rows of each table at a time, and goes through the unique keys slice by slice."""
+    """Removes outdated rows of each table, some at a time, and unused unique keys slice by slice."""
 
     #: The last unique key that was checked.
     _key: tuple[int, bytes] = field(default=_FIRST, init=False)

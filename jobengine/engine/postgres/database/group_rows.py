@@ -207,7 +207,7 @@ class GroupDelta(Struct, eq=False, gc=False):
         self.rev, self.place, self.second = rev, place, second
 
     def leave(self, job: Job, was: int | None) -> None:
-        """Take a job out of the count with the index `was`, if any; see counted_in."""
+        """Take out a job that the group counted under the index `was`; None if it was not counted. See counted_in."""
         self.is_touched = True
         if was is not None:
             self.counts[was] -= 1
@@ -216,7 +216,7 @@ class GroupDelta(Struct, eq=False, gc=False):
                 self.lost = True
 
     def enter(self, job: Job, counted: int | None) -> None:
-        """Add a job to the count with the index `counted`, if any; see counted_in."""
+        """Count a job under the index `counted`; None if it is not counted. See counted_in."""
         self.is_touched = True
         if counted is not None:
             self.counts[counted] += 1
@@ -491,7 +491,7 @@ def _is_simple(delta: GroupDelta, place: _Place) -> bool:
 
 
 def placed(queue_id: int, keys: Sequence[bytes], flow: Flow) -> list[Statement]:
-    """The statement that places groups in turn."""
+    """The statement that computes the places of these groups in the order of turns; an empty list without keys."""
     if not keys:
         return []
     fair, strict = flow.group_order is GroupOrder.FAIR, flow.group_order is GroupOrder.STRICT

@@ -39,7 +39,7 @@ def items_named(keys: Sequence[Key]) -> list[Statement]:
 
 
 def items_of_kinds(kinds: Sequence[Key]) -> list[Statement]:
-    """The statement that reads all things of some kinds."""
+    """The statement that reads all named things of these kinds."""
     queue_ids, digests = _columns(kinds)
     return [_READ_ITEMS_OF_KINDS(queue_ids=queue_ids, kinds=digests)] if kinds else []
 

@@ -241,7 +241,7 @@ def test_claims_from_groups_get_the_same_jobs_as_in_a_plain_model(data: st.DataO
         run.check()
 
 
-def test_a_job_whose_failure_is_rolled_back_holds_its_group_again() -> None:
+def test_a_job_is_in_progress_in_its_group_again_if_its_failure_is_rolled_back() -> None:
     run = Run(Limits(), Limits(), GroupOrder.STRICT)
     run.order(GroupOrder.STRICT, OnFailure.HOLD)
     run.claim(1, ())
