@@ -47,6 +47,8 @@ export function preview(value, room = LONGEST_PREVIEW) {
 export class JobRows {
   /** The selected jobs, by uid. */
   selected = new Map();
+  /** The groups of which no job is given out, by name: 'paused' or 'held'. */
+  stopped = new Map();
   #all = false;
 
   constructor(queue, { selectable, onSelect, onFree, onSort }) {
@@ -113,6 +115,12 @@ export class JobRows {
       const row = this.#row(job.uid);
       if (row) this.#update(row, job);
     }
+  }
+
+  /** Mark the queued jobs of groups of which no job is given out. */
+  stop(groups) {
+    this.stopped = groups;
+    for (const row of this.shown?.values() ?? []) this.#drawProgress(row);
   }
 
   /** Show the changes of some events at once. */
@@ -213,11 +221,7 @@ export class JobRows {
     row.classList.toggle('failed', shownState(job) === 'failed');
     row.classList.remove('removed');
     setBadge(row.badge, shownState(job));
-    setText(row.progress, progressText(job));
-    const due = isEarly(job) ? job.not_before : null;
-    row.due.hidden = due === null;
-    row.state.classList.toggle('later', due !== null);
-    setTime(row.due, due);
+    this.#drawProgress(row);
     const values = [job.priority, job.max_attempts ? `${job.attempts ?? 0} of ${job.max_attempts}` : job.attempts ?? 0];
     row.figures.forEach((cell, at) => setText(cell, values[at]));
     setText(row.worker, job.worker ?? '–');
@@ -225,6 +229,16 @@ export class JobRows {
     setTime(row.times[0], job.created);
     setTime(row.times[1], job.last_updated);
     setTime(row.times[2], job.last_updated);
+  }
+
+  /** Show how far a job is, or why it can't be claimed yet. */
+  #drawProgress({ job, progress, due, state }) {
+    const stopped = this.stopped.get(job.group);
+    const at = isEarly(job) && !stopped ? job.not_before : null;
+    setText(progress, progressText(job, stopped));
+    due.hidden = at === null;
+    state.classList.toggle('later', at !== null);
+    setTime(due, at);
   }
 
   #name(row, uid) {
@@ -243,7 +257,8 @@ export class JobRows {
   }
 }
 
-function progressText(job) {
+function progressText(job, stopped) {
+  if (stopped && job.state === 'queued' && !job.waiting) return `group ${stopped}`;
   if (isEarly(job)) return isRetried(job) ? 'retry ' : 'ready ';
   if (job.state !== 'inprogress') return '';
   return [job.progress !== undefined && `${job.progress} %`, job.cancel_requested && 'cancelling'].filter(Boolean).join(', ');

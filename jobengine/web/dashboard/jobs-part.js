@@ -64,6 +64,11 @@ class JobsPart extends HTMLElement {
     this.refresher.soon();
   }
 
+  /** These groups give no jobs out: their names, each with 'paused' or 'held'. */
+  groups(stopped) {
+    this.rows.stop(stopped);
+  }
+
   #input(name) {
     return this.bar.elements[name];
   }
@@ -89,6 +94,7 @@ class JobsPart extends HTMLElement {
     this.bar.addEventListener('input', (event) => this.#typed(event));
     this.state = h('div');
     this.rows = new JobRows(this.queue, { selectable: manages, onSelect: () => this.#selected(), onFree: () => this.#settle(), onSort: (sort) => this.#sortBy(sort) });
+    this.rows.stopped = this.page.stopped;
     this.selection = h('div', { class: 'selection', role: 'region', 'aria-label': 'Selected jobs', hidden: true });
     this.append(this.bar, this.state, this.rows.element, this.selection);
     loading(this.state);

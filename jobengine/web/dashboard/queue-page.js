@@ -28,14 +28,18 @@ const PARTS = [
   ['overview', 'Overview', 'je-overview'], ['', 'Jobs', 'je-jobs'], ['errors', 'Errors', 'je-errors'], ['workers', 'Workers', 'je-workers'],
   ['schedules', 'Schedules', 'je-schedules'], ['settings', 'Settings', 'je-settings'], ['batches', 'Batches', 'je-batches'], ['groups', 'Groups', 'je-groups'],
 ];
-/** Milliseconds from one search for batches, and for queues from which failed jobs came, to the next. */
+/** Milliseconds from one search for batches, stopped groups, and queues from which failed jobs came, to the next. */
 const LOOK = 30000;
+/** The most groups of which to see whether they are stopped: those with the most queued jobs. */
+const GROUPS = 100;
 
 class QueuePage extends HTMLElement {
   #stop = new AbortController();
   #started = false;
   #changes = 0;
   #nextLook = 0;
+  /** The groups of which no job is given out, by name: 'paused' or 'held'. */
+  stopped = new Map();
 
   disconnectedCallback() {
     this.#stop.abort();
@@ -51,6 +55,7 @@ class QueuePage extends HTMLElement {
   /** Read everything again after an action on this page. */
   changed() {
     this.#changes += 1;
+    this.#nextLook = 0;
     this.refresher?.now();
     this.lower?.changed?.();
   }
@@ -75,11 +80,18 @@ class QueuePage extends HTMLElement {
     this.feed = new Feed(name, (changes) => this.#happened(changes), signal);
   }
 
-  /** Look now and then for what few queues have: batches, and failed jobs from other queues. */
+  /** Look now and then for what few queues have: batches, stopped groups, and failed jobs from other queues. */
   async #look(signal) {
     if (performance.now() < this.#nextLook) return;
     this.#nextLook = performance.now() + LOOK;
-    await Promise.all([this.#lookForBatches(signal), this.#lookForOrigins(signal)]);
+    await Promise.all([this.#lookForBatches(signal), this.#lookForOrigins(signal), this.#lookForStoppedGroups(signal)]);
+  }
+
+  /** Find the groups that are paused or held; there is none while no job is held. */
+  async #lookForStoppedGroups(signal) {
+    const { groups } = this.stats.held > 0 ? await api.listGroups(this.name, { sort: 'queued', limit: GROUPS, signal }) : { groups: [] };
+    this.stopped = new Map(groups.filter(({ own, held_until: until }) => own.paused || until).map(({ group, own }) => [group, own.paused ? 'paused' : 'held']));
+    this.lower?.groups?.(this.stopped);
   }
 
   /** Show the queues from which failed jobs came, each with a button to move its jobs back. */

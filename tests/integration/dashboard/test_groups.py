@@ -126,6 +126,26 @@ def test_a_group_is_paused_held_and_released(person: Person, queue: Queue) -> No
     assert queue.group("ada").raw["held_until"] is None
 
 
+def test_the_list_marks_the_queued_jobs_of_paused_and_held_groups(person: Person, queue: Queue) -> None:
+    paused, held, other = (queue.add({}, group=group).uid[:8] for group in ("ada", "bob", "eve"))
+    queue.set_group("ada", paused=True)
+    queue.set_group("bob", held_until=int(time()) + 600)
+    person.look_at(queue.name)
+    expect(person.row("Jobs", paused)).to_contain_text("Queued group paused")
+    for width in (390, 800, 1280):
+        person.page.set_viewport_size({"width": width, "height": 800})
+        cell = person.row("Jobs", paused).locator(".c-state")
+        assert cell.evaluate("(cell) => cell.scrollWidth <= cell.clientWidth")
+    expect(person.row("Jobs", held)).to_contain_text("Queued group held")
+    expect(person.row("Jobs", other)).not_to_contain_text(re.compile("paused|held"))
+    person.page.get_by_role("link", name="Groups").click()
+    _act(person, "ada", "Resume")
+    expect(person.row("Groups", "ada").get_by_role("rowheader")).not_to_contain_text("Paused")
+    person.page.get_by_role("link", name="Jobs", exact=True).click()
+    expect(person.row("Jobs", paused)).not_to_contain_text("paused")
+    expect(person.row("Jobs", held)).to_contain_text("group held")
+
+
 def test_a_group_gets_settings_of_its_own_and_is_reset(person: Person, queue: Queue) -> None:
     queue.add({}, group="ada")
     person.look_at(queue.name, part="/groups")
