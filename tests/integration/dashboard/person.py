@@ -42,6 +42,7 @@ class Person:
         page.get_by_label("Access key", exact=True).fill(key)
         page.get_by_role("button", name="Sign in", exact=True).click()
         self.sees(queue)
+        self.page.mouse.move(0, 0)  # new rows are only announced while the pointer is at one
 
     def list_queues(self, queue: str, key: str = "key") -> None:
         """Sign in to a queue, and go to the table of queues."""
