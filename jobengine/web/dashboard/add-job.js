@@ -22,7 +22,7 @@ const WHOLE = '0|[1-9]\\d{0,18}';
 export function openAddJob(queue, { like = null, done = () => {} } = {}) {
   const draft = new Draft(like === null ? `add.${queue}` : `repeat.${queue}.${members(like).get('uid')}`);
   const given = like === null ? new Map() : members(like);
-  dialog(like === null ? 'Add job' : 'Repeat the job', (close) => {
+  dialog(like === null ? `Add a job to “${queue}”` : `Repeat the job in “${queue}”`, (close) => {
     // The uid stays while the form does not change: sending it again after a lost answer adds no second job.
     const uid = h('input', { type: 'hidden', name: 'uid', value: newUid() });
     const content = given.get('content') ?? '{}';
@@ -33,7 +33,7 @@ export function openAddJob(queue, { like = null, done = () => {} } = {}) {
       const answer = await api.addJob(queue, jobText(typed));
       draft.forget();
       close();
-      tell(`${outcome(answer, typed)} `, h('a', { href: jobLink(queue, answer.uid) }, 'Show it'));
+      tell(`${outcome(queue, answer, typed)} `, h('a', { href: jobLink(queue, answer.uid) }, 'Show it'));
       done();
     };
     const element = form('Add', add, fields, { more: keep(close, 'Cancel') });
@@ -44,9 +44,9 @@ export function openAddJob(queue, { like = null, done = () => {} } = {}) {
   }, { wide: true });
 }
 
-function outcome({ uid, replaced }, typed) {
-  if (replaced) return 'The queued job with this key is replaced.';
-  return uid === typed.uid ? 'The job is added.' : 'A job holds this key: no other was added.';
+function outcome(queue, { uid, replaced }, typed) {
+  if (replaced) return `The queued job of “${queue}” with this key is replaced.`;
+  return uid === typed.uid ? `The job is added to “${queue}”.` : `A job of “${queue}” holds this key: no other was added.`;
 }
 
 function options(given) {

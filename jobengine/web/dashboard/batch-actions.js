@@ -7,7 +7,7 @@ import { confirm } from './forms.js';
 
 /** Ask, then close the batch: it ends once all its jobs are finished. */
 export function closeBatch(queue, { name, then }, done) {
-  confirm(`Close the batch ${name}`, `It ends once all its jobs are finished${then ? '; then its last job runs' : ''}. It can’t be opened again.`, 'Close the batch', async () => {
+  confirm(`Close the batch “${name}” of “${queue}”`, `It ends once all its jobs are finished${then ? '; then its last job runs' : ''}. It can’t be opened again.`, 'Close the batch', async () => {
     await api.changeBatch(queue, name, { open: false });
     tell(`${name}: closed.`);
     done();
@@ -16,7 +16,7 @@ export function closeBatch(queue, { name, then }, done) {
 
 /** Ask, then close the batch and cancel its unfinished jobs. */
 export function cancelBatch(queue, { name, queued, inprogress }, done) {
-  confirm(`Cancel the batch ${name}`, `It is closed, and ${jobs(queued + inprogress)} will be cancelled: those that are queued fail now, and the workers of the others are asked to stop.`, 'Cancel the jobs', async () => {
+  confirm(`Cancel the batch “${name}” of “${queue}”`, `It is closed, and ${jobs(queued + inprogress)} will be cancelled: those that are queued fail now, and the workers of the others are asked to stop.`, 'Cancel the jobs', async () => {
     const { matched } = await api.changeBatch(queue, name, { cancel: true });
     tell(`${name}: ${jobs(matched)} cancelled.`);
     done();
@@ -25,7 +25,7 @@ export function cancelBatch(queue, { name, queued, inprogress }, done) {
 
 /** Ask, then queue the failed jobs of the batch again. */
 export function retryBatch(queue, { name, failed }, done) {
-  confirm(`Retry the batch ${name}`, `${jobs(failed)} that failed will be queued again, as if never tried.`, 'Retry', async () => {
+  confirm(`Retry the batch “${name}” of “${queue}”`, `${jobs(failed)} that failed will be queued again, as if never tried.`, 'Retry', async () => {
     const { matched } = await api.changeBatch(queue, name, { retry: true });
     tell(`${name}: ${jobs(matched)} queued again.`);
     done();

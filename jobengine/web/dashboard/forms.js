@@ -185,14 +185,21 @@ function valueOf(input) {
   return input.value;
 }
 
-/** Open a dialog with a heading; `build(close)` returns its content. Closing the dialog removes it. */
+/**
+ * Open a dialog with a heading, which names the queue that the dialog acts on; `build(close)` returns its content. Closing
+ * the dialog removes it. Each change of the address closes it: it belongs to the page on which it was opened.
+ */
 export function dialog(heading, build, { wide = false } = {}) {
   const id = newId();
   const close = () => element.close();
   const element = h('dialog', { 'aria-labelledby': id, class: wide ? 'wide' : null });
   element.append(h('header', {}, h('h2', { id }, heading), h('button', { type: 'button', class: 'quiet', onclick: close, 'aria-label': 'Close' }, '✕')));
   element.append(...[build(close)].flat().filter(Boolean));
-  element.addEventListener('close', () => element.remove());
+  for (const moved of ['hashchange', 'popstate']) addEventListener(moved, close);
+  element.addEventListener('close', () => {
+    for (const moved of ['hashchange', 'popstate']) removeEventListener(moved, close);
+    element.remove();
+  });
   document.body.append(element);
   element.showModal();
   const first = ['[autofocus]', 'form :is(input:not([type=hidden]), textarea, select)', 'form button'].map((each) => element.querySelector(each));

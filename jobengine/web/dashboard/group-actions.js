@@ -26,7 +26,7 @@ export const releaseGroup = (queue, { group }, done) => change(queue, group, { h
 
 /** Ask for how long, and hold the group for that time. */
 export function holdGroup(queue, { group }, done) {
-  dialog(`Hold the group ${group}`, (close) => {
+  dialog(`Hold the group “${group}” of “${queue}”`, (close) => {
     const hold = async (element) => {
       const until = Math.ceil(Date.now() / 1000 + values(element).minutes * 60);
       await api.changeGroup(queue, group, { held_until: until });
@@ -41,7 +41,7 @@ export function holdGroup(queue, { group }, done) {
 
 /** Ask for the group's own settings, and save them. */
 export function setGroup(queue, { group, own }, done) {
-  dialog(`Settings of the group ${group}`, (close) => {
+  dialog(`Settings of the group “${group}” of “${queue}”`, (close) => {
     const save = async (element) => {
       const given = values(element);
       await api.changeGroup(queue, group, { ...limitsIn(given, 'own'), weight: given.weight ?? 1 });
@@ -58,7 +58,7 @@ export function setGroup(queue, { group, own }, done) {
 /** Ask, then remove the group's own settings. */
 export function resetGroup(queue, { group, own }, done) {
   const removed = [own.paused && 'paused', ownText(own)].filter(Boolean).join(', ');
-  confirm(`Reset the group ${group}`, `Its own settings will be removed: ${removed}. Those of the queue apply to it again.`, 'Reset', async () => {
+  confirm(`Reset the group “${group}” of “${queue}”`, `Its own settings will be removed: ${removed}. Those of the queue apply to it again.`, 'Reset', async () => {
     await api.resetGroup(queue, group);
     tell(`${group}: reset.`);
     done();

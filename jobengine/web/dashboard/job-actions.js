@@ -2,13 +2,13 @@
 
 import * as api from './api.js';
 import { h, replace } from './dom.js';
-import { jobs } from './format.js';
+import { jobs, number } from './format.js';
 import { dialog, failure, field, form, keep, paceField, values } from './forms.js';
 
 const STATES = ['queued', 'inprogress', 'complete', 'failed'];
 
 /**
- * Actions by name. `states`: states of jobs that the action applies to; `usual`: states to act on if the filter names none;
+ * Actions by name. `verb`: the name before a number of jobs, if it is another; `states`: states of jobs that the action applies to; `usual`: states to act on if the filter names none;
  * `will` and `done`: the effect in words; `change`: the update to send to jobs in a state; without it the jobs are deleted;
  * `paced`: whether all jobs that match can be changed at a pace.
  */
@@ -22,7 +22,7 @@ export const ACTIONS = {
     name: 'Cancel', states: ['queued', 'inprogress'], usual: ['queued', 'inprogress'], done: 'cancelled',
     will: 'be cancelled: those that are queued fail now, and the workers of the others are asked to stop', change: () => ({ cancel: true }),
   },
-  priority: { name: 'Change priority', states: STATES, will: 'have another priority', done: 'changed', change: (given) => ({ priority: given.priority }) },
+  priority: { name: 'Change priority', verb: 'Change the priority of', states: STATES, will: 'have another priority', done: 'changed', change: (given) => ({ priority: given.priority }) },
   delete: { name: 'Delete', states: STATES, will: 'be deleted. This can’t be undone', done: 'deleted', danger: true },
 };
 
@@ -45,23 +45,24 @@ export function actOnSome(queue, action, chosen, done) {
   const left = chosen.length - meant.length;
   const note = left > 0 && `${jobs(left)} of those selected ${left === 1 ? 'is' : 'are'} left as ${left === 1 ? 'it is' : 'they are'}: ${action.name.toLowerCase()} is for jobs that are ${inWords(action.states)}.`;
   const countOf = (wanted) => meant.filter(({ state }) => state === wanted).length;
-  ask(action, { count: meant.length, retrying: countOf('retrying'), complete: countOf('complete'), note, run: (given) => act(queue, action, meant, given), done });
+  ask(action, [queue], { count: meant.length, retrying: countOf('retrying'), complete: countOf('complete'), note, run: (given) => act(queue, action, meant, given), done });
 }
 
 /** Ask, with the server's count and a `warning`, then act on all jobs of a queue, or of several, that match. */
 export function actOnMatching(queues, action, filter, done, warning = '') {
+  const names = [queues].flat();
   const filters = statesOf(action, filter).map((state) => ({ ...filter, state }));
-  const places = [queues].flat().flatMap((queue) => filters.map((one) => [queue, one]));
+  const places = names.flatMap((queue) => filters.map((one) => [queue, one]));
   const run = (given) => each(places, ([queue, one]) => matching(queue, action, one, given, false));
   const count = () => each(places, ([queue, one]) => matching(queue, action, one, { priority: 0 }, true));
-  const box = dialog(action.name, (close) => {
+  const box = dialog(`${verbOf(action)} jobs ${ofQueues(names)}`, (close) => {
     const place = h('div', {}, h('p', { class: 'loading', role: 'status' }, 'Counting …'));
     const begin = async () => {
       try {
         const { made, retrying } = await count();
         if (!box.open) return;
         box.close();
-        ask(action, { count: made, retrying, note: `These are all jobs ${filterInWords(filters)}. ${warning}`, run, done, paced: action.paced });
+        ask(action, names, { count: made, retrying, note: `These are all jobs ${filterInWords(filters)}${inQueues(names)}. ${warning}`, run, done, paced: action.paced });
       } catch (error) {
         replace(place, failure(error), h('div', { class: 'buttons' }, keep(close, 'Close')));
       }
@@ -117,9 +118,9 @@ async function removed(queue, uid) {
   }
 }
 
-/** Ask before the action on `count` jobs, some of them `retrying` or `complete`; the same dialog then shows the result. */
-function ask(action, { count, retrying, complete = 0, note, run, done, paced = false }) {
-  const box = dialog(`${action.name}: ${jobs(count)}`, (close) => {
+/** Ask before the action on `count` jobs of `queues`, some of them `retrying` or `complete`; the same dialog then shows the result. */
+function ask(action, queues, { count, retrying, complete = 0, note, run, done, paced = false }) {
+  const box = dialog(`${verbOf(action)} ${jobs(count)} ${ofQueues(queues)}`, (close) => {
     if (count === 0) return [h('p', {}, 'No job matches.'), note && h('p', { class: 'muted' }, note), h('div', { class: 'buttons' }, keep(close, 'Close'))];
     const priority = action === ACTIONS.priority && field('Priority', { name: 'priority', type: 'number', step: 1, value: 0, required: true }, 'Higher goes first.');
     const send = async (element) => {
@@ -128,7 +129,7 @@ function ask(action, { count, retrying, complete = 0, note, run, done, paced = f
       box.querySelector('.told button').focus();
       done();
     };
-    return h('div', { class: 'told' }, form(`${action.name} ${jobs(count)}`, send,
+    return h('div', { class: 'told' }, form(`${verbOf(action)} ${jobs(count)}`, send,
       [h('p', {}, effect(action, count, retrying, complete)), note && h('p', { class: 'muted' }, note), priority, paced && paceField()],
       { danger: action.danger, more: keep(close) }));
   });
@@ -147,6 +148,19 @@ function outcome(action, { made, refused }) {
   const reasons = [...new Set(refused)].slice(0, 5);
   return h('div', { role: 'status' }, h('p', {}, `${jobs(made)} ${action.done}.`),
     refused.length > 0 && h('div', { class: 'error' }, h('p', {}, `${jobs(refused.length)} could not be changed:`), h('ul', {}, reasons.map((reason) => h('li', {}, reason)))));
+}
+
+const verbOf = ({ name, verb = name }) => verb;
+
+/** The most queues whose names a dialog shows. */
+const NAMED = 5;
+const ofQueues = (names) => (names.length === 1 ? `of “${names[0]}”` : `of ${number(names.length)} queues`);
+
+/** Which queues several are, after a space; nothing for one, which the heading names. */
+function inQueues(names) {
+  if (names.length === 1) return '';
+  const more = names.length - NAMED;
+  return ` in ${names.slice(0, NAMED).map((name) => `“${name}”`).join(', ')}${more > 0 ? ` and ${number(more)} more` : ''}`;
 }
 
 const WORDS = { retrying: 'retrying', cancelled: 'cancelled', queued: 'queued', inprogress: 'in progress', complete: 'complete', failed: 'failed' };

@@ -126,7 +126,7 @@ class JobPage extends HTMLElement {
   }
 
   #delete() {
-    confirm('Delete the job', `The job ${this.uid} will be deleted. This can’t be undone.`, 'Delete', async (element) => {
+    confirm('Delete the job', `The job ${this.uid} of “${this.queue}” will be deleted. This can’t be undone.`, 'Delete', async (element) => {
       const isHere = whereabouts(element);
       await api.deleteJob(this.queue, this.uid);
       tell('The job is deleted.');

@@ -15,7 +15,7 @@ const REASONS = {
 };
 
 /** Ask where to move the jobs of `queue` that match, with `to` as the first choice; call `done()` after it. */
-export function openMove(queue, filter, done, { to = '', heading = 'Move to another queue', note = null } = {}) {
+export function openMove(queue, filter, done, { to = '', heading = `Move jobs of “${queue}” to another queue`, note = null } = {}) {
   const box = dialog(heading, (close) => {
     const list = h('datalist', { id: newId() });
     offerQueues(list, queue);
@@ -46,7 +46,7 @@ export function openMove(queue, filter, done, { to = '', heading = 'Move to anot
 
 /** Ask, then move the failed jobs of `queue` that match, and came from the queue `origin`, back there. */
 export const moveBack = (queue, origin, done, filter = {}) => openMove(queue, { state: 'failed', ...filter, moved_from: origin }, done, {
-  to: origin, heading: 'Move failed jobs back', note: `These are the failed jobs ${filter.fingerprint ? 'with this kind of error ' : ''}that came from “${origin}”.`,
+  to: origin, heading: `Move failed jobs of “${queue}” back`, note: `These are the failed jobs ${filter.fingerprint ? 'with this kind of error ' : ''}that came from “${origin}”.`,
 });
 
 /** What a retry means for jobs that came from another queue, as a sentence. */

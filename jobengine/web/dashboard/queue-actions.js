@@ -32,9 +32,9 @@ export async function purge(queue, done) {
   const { matched } = await api.deleteMatching(queue.name, {}, true).catch(() => ({ matched: queue.size }));
   if (!isHere()) return;
   const text = `${jobs(matched)} of “${queue.name}” will be deleted, those in progress as well. This can’t be undone.`;
-  confirm('Purge the queue', text, 'Purge', async () => {
+  confirm(`Purge the queue “${queue.name}”`, text, 'Purge', async () => {
     const deleted = await api.deleteMatching(queue.name, {}, false);
-    tell(`${jobs(deleted.matched)} deleted.`);
+    tell(`${queue.name}: ${jobs(deleted.matched)} deleted.`);
     done();
   }, { typed: queue.name });
 }
@@ -42,7 +42,7 @@ export async function purge(queue, done) {
 /** Ask, then delete a queue with its jobs, and call `done(isHere)`: whether the person is still where they confirmed it. */
 export function remove(queue, done) {
   const text = `The queue “${queue.name}”, its keys and its ${jobs(queue.size)} will be deleted. This can’t be undone.`;
-  confirm('Delete the queue', text, 'Delete queue', async (element) => {
+  confirm(`Delete the queue “${queue.name}”`, text, 'Delete queue', async (element) => {
     const isHere = whereabouts(element);
     await api.deleteQueue(queue.name);
     session.removeQueue(queue.name);

@@ -26,7 +26,7 @@ export const pauseSchedule = (schedule, done) => act(schedule, () => api.changeS
 
 /** Confirm, then delete the schedule, and call `done(isHere)`: whether the person is still where they confirmed it. */
 export function deleteSchedule({ queue_name: queue, name }, done) {
-  confirm('Delete the schedule', `The schedule “${name}” and its history will be deleted. The jobs that it added stay. This can’t be undone.`, 'Delete', async (element) => {
+  confirm(`Delete the schedule “${name}” of “${queue}”`, `The schedule and its history will be deleted. The jobs that it added stay. This can’t be undone.`, 'Delete', async (element) => {
     const isHere = whereabouts(element);
     await api.deleteSchedule(queue, name);
     tell(`${name}: deleted.`);

@@ -20,7 +20,7 @@ export function openSchedule(queue, { like = null, done = () => {} } = {}) {
   const known = like === null ? null : JSON.parse(like);
   const job = like === null ? new Map() : members(members(like).get('job'));
   const draft = new Draft(known ? `schedule.${queue}.${known.name}` : `schedule.${queue}`);
-  dialog(known ? `Change the schedule ${known.name}` : 'Add schedule', (close) => {
+  dialog(known ? `Change the schedule “${known.name}” of “${queue}”` : `Add a schedule to “${queue}”`, (close) => {
     const save = async (element) => {
       const given = values(element);
       if (!known) await mustBeNew(queue, given.name);

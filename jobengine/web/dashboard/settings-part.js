@@ -104,7 +104,7 @@ class SettingsPart extends HTMLElement {
   }
 
   #keyRow(key) {
-    const revoke = () => confirm('Revoke the key', `The ${key.role}’s key ${key.id} will stop working.`, 'Revoke', async () => {
+    const revoke = () => confirm('Revoke the key', `The ${key.role}’s key ${key.id} of “${this.queue}” will stop working.`, 'Revoke', async () => {
       await api.revokeKey(this.queue, key.id);
       tell('The key is revoked.');
       this.#readKeys();
@@ -114,7 +114,7 @@ class SettingsPart extends HTMLElement {
   }
 
   #add() {
-    dialog('Add key', (close) => {
+    dialog(`Add a key to “${this.queue}”`, (close) => {
       const key = keyField('Key');
       const add = async (element) => {
         const given = values(element);
@@ -128,7 +128,7 @@ class SettingsPart extends HTMLElement {
   }
 
   #rotate() {
-    dialog('Change the owner’s key', (close) => {
+    dialog(`Change the owner’s key of “${this.queue}”`, (close) => {
       const change = async (element) => {
         const given = values(element);
         await api.changeQueue(this.queue, { new_access_key: given.key, old_key_seconds: given.old });

@@ -77,8 +77,9 @@ class Person:
         return self.page.get_by_label(label, exact=True)
 
     def dialog(self, heading: "str | re.Pattern[str]") -> Locator:
-        """The open dialog with this heading."""
-        found = self.page.get_by_role("dialog", name=heading, exact=isinstance(heading, str))
+        """The open dialog whose heading is, or begins with, this one."""
+        begin = re.compile("^" + re.escape(heading)) if isinstance(heading, str) else heading
+        found = self.page.get_by_role("dialog", name=begin)
         expect(found).to_be_visible()
         return found
 

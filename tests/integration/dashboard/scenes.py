@@ -207,7 +207,7 @@ def queue_retry_all(person: Person, _shop: Shop) -> None:
     person.press("Select all that match")
     _wait(person, "All 9 that match")
     person.page.get_by_role("region", name="Selected jobs").get_by_role("button", name="Retry").click()
-    person.dialog("Retry: 9 jobs")
+    person.dialog("Retry 9 jobs")
 
 
 def _busy_failures(route: Route) -> None:
@@ -240,7 +240,7 @@ def errors_of_all(person: Person, _shop: Shop) -> None:
 def errors_retry(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/mail/errors")
     person.page.get_by_role("listitem").filter(has_text="mailbox").get_by_role("button", name="Retry").click()
-    person.dialog("Retry: 3 jobs").get_by_label("Jobs per second").fill("50")
+    person.dialog("Retry 3 jobs").get_by_label("Jobs per second").fill("50")
 
 
 @_scene
@@ -249,7 +249,7 @@ def errors_move(person: Person, _shop: Shop) -> None:
     group = person.page.get_by_role("listitem").filter(has_text="mailbox")
     group.get_by_role("button", name="More for this error").click()
     group.get_by_role("button", name="Move to another queue").click()
-    dialog = person.dialog("Move to another queue")
+    dialog = person.dialog("Move jobs of")
     dialog.get_by_label("To queue").fill("empty")
     dialog.get_by_role("button", name="Dry run").click()
     _wait(person, "3 jobs would be moved.")
@@ -259,7 +259,7 @@ def errors_move(person: Person, _shop: Shop) -> None:
 def dead_letters_move_back(person: Person, shop: Shop) -> None:
     SCENES["dead-letters"](person, shop)
     person.press("Move back")
-    dialog = person.dialog("Move failed jobs back")
+    dialog = person.dialog("Move failed jobs of")
     dialog.get_by_label("Jobs per second").fill("50")
     dialog.get_by_role("button", name="Dry run").click()
     _wait(person, "6 jobs would be moved.")
@@ -283,14 +283,14 @@ def groups_settings(person: Person, shop: Shop) -> None:
     SCENES["groups"](person, shop)
     person.press("Actions for customer-2")
     person.row("Groups", "customer-2").get_by_role("button", name="Own settings").click()
-    person.dialog("Settings of the group customer-2")
+    person.dialog("Settings of the group “customer-2”")
 
 
 @_scene
 def schedule_form(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/reports/schedules")
     person.press("Add schedule")
-    dialog = person.dialog("Add schedule")
+    dialog = person.dialog("Add a schedule to")
     dialog.get_by_label("Name").fill("weekly letter")
     dialog.get_by_label("Time zone").fill("Europe/Berlin")
     dialog.get_by_label("Cron line").fill("30 2 * * SUN")
@@ -307,19 +307,19 @@ def settings(person: Person, _shop: Shop) -> None:
 def add_job(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/one%20job")
     person.press("Add job")
-    content = person.dialog("Add job").get_by_label("Content", exact=True)
+    content = person.dialog("Add a job to").get_by_label("Content", exact=True)
     content.fill('{\n  "to": "ada@example.org",\n  "subject": "Your order 2400"\n}')
-    person.dialog("Add job").get_by_text("Options").click()
-    person.dialog("Add job").get_by_label("Unique key").fill("order-2400")
-    person.dialog("Add job").get_by_label("Debounce, seconds").fill("5")
+    person.dialog("Add a job to").get_by_text("Options").click()
+    person.dialog("Add a job to").get_by_label("Unique key").fill("order-2400")
+    person.dialog("Add a job to").get_by_label("Debounce, seconds").fill("5")
 
 
 @_scene
 def add_job_wrong(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/one%20job")
     person.press("Add job")
-    person.dialog("Add job").get_by_label("Content", exact=True).fill('{"to": ada@example.org}')
-    person.dialog("Add job").get_by_role("button", name="Add", exact=True).click()
+    person.dialog("Add a job to").get_by_label("Content", exact=True).fill('{"to": ada@example.org}')
+    person.dialog("Add a job to").get_by_role("button", name="Add", exact=True).click()
     expect(person.page.get_by_role("alert")).to_be_visible()
 
 

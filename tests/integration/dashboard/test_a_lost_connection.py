@@ -35,7 +35,7 @@ def test_a_lost_connection_is_shown_until_the_server_answers_and_typed_text_stay
     person.look_at(queue.name)
     expect(person.jobs()).to_have_count(1)
     person.press("Add job")
-    dialog = person.dialog("Add job")
+    dialog = person.dialog("Add a job to")
     content = dialog.get_by_label("Content", exact=True)
     content.fill('{"to": "bob"}')
     mortal.kill()
@@ -67,7 +67,7 @@ def test_adding_a_job_again_after_a_lost_answer_makes_one_job(person: Person, qu
 
     person.page.route("**/api/v1/job", lose_the_answer)
     person.press("Add job")
-    dialog = person.dialog("Add job")
+    dialog = person.dialog("Add a job to")
     dialog.get_by_label("Content", exact=True).fill('{"to": "alice"}')
     dialog.get_by_role("button", name="Add", exact=True).click()
     expect(dialog.get_by_role("alert")).to_contain_text("The server did not answer.")

@@ -17,7 +17,7 @@ from .person import Person
 def test_a_job_is_added_by_the_form(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     person.press("Add job")
-    dialog = person.dialog("Add job")
+    dialog = person.dialog("Add a job to")
     dialog.get_by_label("Content", exact=True).fill('{"to": "alice", "exact": 12345678901234567}')
     dialog.get_by_text("Options").click()
     dialog.get_by_label("Priority").fill("5")
@@ -32,7 +32,7 @@ def test_a_job_is_added_by_the_form(person: Person, queue: Queue) -> None:
 def test_the_content_of_a_new_job_is_typed_between_the_braces(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     person.press("Add job")
-    dialog = person.dialog("Add job")
+    dialog = person.dialog("Add a job to")
     expect(dialog.get_by_label("Content", exact=True)).to_be_focused()
     person.page.keyboard.type('"to": "alice"')
     expect(dialog.get_by_label("Content", exact=True)).to_have_value('{"to": "alice"}')
@@ -46,7 +46,7 @@ def test_the_add_form_has_the_options_of_a_unique_key_and_debounce(person: Perso
 
     def add(**texts: str) -> None:
         person.press("Add job")
-        dialog = person.dialog("Add job")
+        dialog = person.dialog("Add a job to")
         dialog.get_by_text("Options").click()
         for label, text in texts.items():
             dialog.get_by_label(label.replace("_", " ")).first.fill(text)
@@ -55,14 +55,14 @@ def test_the_add_form_has_the_options_of_a_unique_key_and_debounce(person: Perso
 
     add(Seconds_after_the_finish="60")
     expect(person.page.get_by_role("alert")).to_have_text("Unique key: it is needed for these settings.")
-    person.dialog("Add job").get_by_role("button", name="Cancel").click()
+    person.dialog("Add a job to").get_by_role("button", name="Cancel").click()
     add(Unique_key="report", **{"Debounce,_seconds": "600"})
-    person.is_told("The job is added.")
+    person.is_told(f"The job is added to “{queue.name}”.")
     (job,) = queue.jobs()
     assert job.raw["unique"] == {"key": "report", "seconds": 60, "if_queued": "replace", "if_running": "add"}
     assert job.raw["debounce"] == {"seconds": 600, "at_most_seconds": 6000}
     add(Unique_key="report", Content='{"page": 2}', **{"Debounce,_seconds": "300"})
-    person.is_told("The queued job with this key is replaced.")
+    person.is_told(f"The queued job of “{queue.name}” with this key is replaced.")
     (job,) = queue.jobs()
     assert job.content == {"page": 2}
 
@@ -71,11 +71,11 @@ def test_the_add_form_says_that_another_job_holds_the_unique_key(person: Person,
     uid = queue.add({}, unique_key="report").uid
     person.look_at(queue.name)
     person.press("Add job")
-    dialog = person.dialog("Add job")
+    dialog = person.dialog("Add a job to")
     dialog.get_by_text("Options").click()
     dialog.get_by_label("Unique key").fill("report")
     dialog.get_by_role("button", name="Add", exact=True).click()
-    person.is_told("A job holds this key: no other was added.")
+    person.is_told(f"A job of “{queue.name}” holds this key: no other was added.")
     assert [job.uid for job in queue.jobs()] == [uid]
 
 
@@ -83,7 +83,7 @@ def test_all_of_the_add_form_can_be_reached_on_a_phone(arrive: Arrive, queue: Qu
     person = arrive(viewport={"width": 360, "height": 900})
     person.look_at(queue.name)
     person.press("Add job")
-    dialog = person.dialog("Add job")
+    dialog = person.dialog("Add a job to")
     dialog.get_by_text("Options").click()
     expect(dialog.get_by_label("Tags")).to_be_visible()
 
@@ -106,7 +106,7 @@ def test_the_shell_commands_that_an_empty_queue_page_shows_add_a_job(
 def test_the_add_form_checks_json_while_the_user_types(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     person.press("Add job")
-    dialog = person.dialog("Add job")
+    dialog = person.dialog("Add a job to")
     content = dialog.get_by_label("Content", exact=True)
     for text, told in (
         ('{"to": alice}', "Line 1, column 8"),
@@ -130,7 +130,7 @@ def test_the_add_form_shows_a_refusal_and_keeps_typed_text(person: Person, queue
     queue.drain()
     person.look_at(queue.name)
     person.press("Add job")
-    dialog = person.dialog("Add job")
+    dialog = person.dialog("Add a job to")
     dialog.get_by_label("Content", exact=True).fill('{"to": "alice"}')
     dialog.get_by_role("button", name="Add", exact=True).click()
     expect(dialog.get_by_role("alert")).to_contain_text("no new jobs")
@@ -140,15 +140,15 @@ def test_the_add_form_shows_a_refusal_and_keeps_typed_text(person: Person, queue
 def test_the_add_form_keeps_typed_text_over_a_reload_until_the_job_is_added(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     person.press("Add job")
-    person.dialog("Add job").get_by_label("Content", exact=True).fill('{"to": "alic')
+    person.dialog("Add a job to").get_by_label("Content", exact=True).fill('{"to": "alic')
     person.page.reload()
     person.press("Add job")
-    content = person.dialog("Add job").get_by_label("Content", exact=True)
+    content = person.dialog("Add a job to").get_by_label("Content", exact=True)
     expect(content).to_have_value('{"to": "alic')
     content.fill('{"to": "alice"}')
-    person.confirm("Add job", "Add")
+    person.confirm("Add a job to", "Add")
     person.press("Add job")
-    expect(person.dialog("Add job").get_by_label("Content", exact=True)).not_to_have_value(re.compile("alice"))
+    expect(person.dialog("Add a job to").get_by_label("Content", exact=True)).not_to_have_value(re.compile("alice"))
 
 
 def test_repeat_adds_a_job_with_the_same_content_and_options(person: Person, queue: Queue) -> None:
@@ -159,7 +159,7 @@ def test_repeat_adds_a_job_with_the_same_content_and_options(person: Person, que
     person.page.get_by_role("link", name=uid[:8]).click()
     person.choose("More actions", "Repeat")
     person.confirm("Repeat the job", "Add")
-    person.is_told("The job is added.")
+    person.is_told(f"The job is added to “{queue.name}”.")
     first, second = queue.jobs()
     fields = {"uid", "created", "last_updated"}
     assert first.uid != second.uid
@@ -175,7 +175,7 @@ def test_repeat_keeps_the_rule_of_the_unique_key_and_the_debounce(person: Person
     person.page.get_by_role("link", name=uid[:8]).click()
     person.choose("More actions", "Repeat")
     person.confirm("Repeat the job", "Add")
-    person.is_told("The queued job with this key is replaced.")
+    person.is_told(f"The queued job of “{queue.name}” with this key is replaced.")
     (job,) = queue.jobs()
     assert job.raw["unique"] == {"key": "report", "until": "started", "if_queued": "replace"}
     assert job.raw["debounce"] == {"seconds": 600, "at_most_seconds": 900}

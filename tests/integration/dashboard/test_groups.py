@@ -116,8 +116,8 @@ def test_a_group_is_paused_held_and_released(person: Person, queue: Queue) -> No
     _act(person, "ada", "Resume")
     expect(row.get_by_role("rowheader")).not_to_contain_text("Paused")
     _act(person, "ada", "Hold for a time")
-    person.dialog("Hold the group ada").get_by_label("Minutes").fill("10")
-    person.confirm("Hold the group ada", "Hold")
+    person.dialog("Hold the group “ada”").get_by_label("Minutes").fill("10")
+    person.confirm("Hold the group “ada”", "Hold")
     expect(row.get_by_role("rowheader")).to_contain_text("Held")
     expect(row.get_by_role("time")).to_have_text(re.compile(r"^in \d min$"))
     assert 500 < queue.group("ada").raw["held_until"] - time() <= 601
@@ -150,18 +150,18 @@ def test_a_group_gets_settings_of_its_own_and_is_reset(person: Person, queue: Qu
     queue.add({}, group="ada")
     person.look_at(queue.name, part="/groups")
     _act(person, "ada", "Own settings")
-    dialog = person.dialog("Settings of the group ada")
+    dialog = person.dialog("Settings of the group “ada”")
     dialog.get_by_label("Jobs in progress").fill("4")
     dialog.get_by_label("Claims").fill("10")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog.get_by_role("alert")).to_contain_text("A rate needs both")
     dialog.get_by_label("In how many seconds").fill("60")
     dialog.get_by_label("Weight").fill("3")
-    person.confirm("Settings of the group ada", "Save")
+    person.confirm("Settings of the group “ada”", "Save")
     expect(person.row("Groups", "ada")).to_contain_text("4 in progress, 10 claims in 1 min, weight 3")
     assert queue.group("ada").raw["own"] == {"in_progress": 4, "rate": {"count": 10, "seconds": 60}, "weight": 3}
     _act(person, "ada", "Reset")
-    person.confirm("Reset the group ada", "Reset")
+    person.confirm("Reset the group “ada”", "Reset")
     until("it is reset", lambda: person.page.evaluate("true") and queue.group("ada").raw["own"] == {})
 
 

@@ -123,7 +123,7 @@ def test_a_late_list_of_keys_does_not_replace_a_newer_list(person: Person, queue
         person.look_at(queue.name, part="/settings")
         older.wait()
         person.press("Add key")
-        person.confirm("Add key", "Add")
+        person.confirm("Add a key to", "Add")
         key = person.row("Keys with a role", "worker")
         expect(key).to_be_visible()
         older.let_go()

@@ -84,8 +84,8 @@ def test_the_create_form_warns_of_a_short_key(admin: Person, queue: Queue) -> No
     admin.page.keyboard.press("Escape")
     admin.open(f"queue/{queue.name}/settings")
     admin.press("Add key")
-    admin.dialog("Add key").get_by_label("Key", exact=True).fill("short")
-    expect(admin.dialog("Add key").get_by_text("Fewer than 16 characters")).to_be_visible()
+    admin.dialog("Add a key to").get_by_label("Key", exact=True).fill("short")
+    expect(admin.dialog("Add a key to").get_by_text("Fewer than 16 characters")).to_be_visible()
 
 
 def test_the_create_form_makes_a_queue_with_the_shown_owner_key(admin: Person, engine: JobEngine, queue: Queue) -> None:
@@ -198,7 +198,7 @@ def test_keys_with_a_role_are_added_and_revoked(person: Person, url: str, queue:
     person.look_at(queue.name)
     person.page.get_by_role("link", name="Settings").click()
     person.press("Add key")
-    dialog = person.dialog("Add key")
+    dialog = person.dialog("Add a key to")
     dialog.get_by_label("Role").select_option("viewer")
     key = dialog.get_by_label("Key", exact=True).input_value()
     dialog.get_by_role("button", name="Add", exact=True).click()
