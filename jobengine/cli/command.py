@@ -107,15 +107,15 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command to run; for an unknown name, the error suggests the nearest command."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            ctx.fail(f"There is no command {args[0]!r}{self._advice(ctx, args[0])}")
+            ctx.fail(f"There is no command {args[0]!r}{self._advice(ctx, *args)}")
         return super().resolve_command(ctx, args)
 
-    def _advice(self, ctx: click.Context, name: str) -> str:
-        """The suggestion for an unknown name."""
+    def _advice(self, ctx: click.Context, name: str, *rest: str) -> str:
+        """The suggestion for an unknown name, with the `rest` of the line after it."""
         from .unknown_command import similar  # only needed after a mistake
 
         commands = {one: found for one in self.list_commands(ctx) if (found := self.get_command(ctx, one)) is not None}
-        instead = similar(name, ctx.command_path, commands)
+        instead = similar(name, ctx.command_path, commands, rest)
         return f"; {instead}" if instead else "."
 
     def invoke(self, ctx: click.Context) -> Any:

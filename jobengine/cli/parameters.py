@@ -157,6 +157,10 @@ class State(click.Choice[str]):
         super().__init__(["queued", "inprogress", "complete", "failed"], case_sensitive=False)
 
 
+#: A shell removes the quotes of JSON that is not in single quotes.
+_IN_QUOTES: Final = 'Write a JSON object in single quotes, such as \'{"to": "ada@example.org"}\'.'
+
+
 class Content(click.ParamType[Any]):
     """A JSON object: itself, `-` for standard input, or `@FILE`."""
 
@@ -168,7 +172,8 @@ class Content(click.ParamType[Any]):
         try:
             return parse_content(read_text(value))
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            typed = value != "-" and not value.startswith("@") and not isinstance(error, _Repeated)
+            self.fail(f"{error} {_IN_QUOTES}" if typed else str(error), param, ctx)
 
 
 def read_text(value: str) -> str:
@@ -244,7 +249,7 @@ def parse_content(text: str) -> dict[str, Any]:
     """Parse the content of a job; raises ValueError with the reason."""
     content = parse_json(text)
     if not isinstance(content, dict):
-        raise ValueError('The content of a job must be a JSON object, such as {"to": "ada@example.org"}.')
+        raise ValueError("The content of a job must be a JSON object.")
     return content
 
 

@@ -1,6 +1,7 @@
 """Suggestions for unknown commands."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -50,6 +51,8 @@ _SAME: Final = {
     "cron": "schedule add",
     "crontab": "schedule import",
 }
+#: Commands that list what a queue has, and are called with the queue's name.
+_LISTS_OF_A_QUEUE: Final = ("key list", "group list", "batch list", "schedule list")
 #: The same within a group such as `jobengine queue`.
 _SAME_IN_A_GROUP: Final = {
     "ls": "list",
@@ -73,20 +76,23 @@ _SAME_IN_A_GROUP: Final = {
 }
 
 
-def similar(name: str, path: str, commands: Mapping[str, click.Command]) -> str:
+def similar(name: str, path: str, commands: Mapping[str, click.Command], rest: Sequence[str] = ()) -> str:
     """
     A suggestion for an unknown command `name`, as the end of a sentence; empty if no command is similar. `path` is the
-    command line before the name, and `commands` are the valid names.
+    command line before the name, `rest` what follows it, and `commands` are the valid names.
     """
     if name == "help":
         return f"write `{path} --help`, or --help after any command."
     at_top = any(isinstance(command, click.Group) for command in commands.values())
     same = (_SAME if at_top else _SAME_IN_A_GROUP).get(name)
     if same is not None and same.split()[0] in commands:
-        return f"did you mean `{path} {same}`?"
+        queue = f" {shlex.quote(rest[0])}" if same in _LISTS_OF_A_QUEUE and len(rest) == 1 else ""
+        return f"did you mean `{path} {same}{queue}`?"
     if near := get_close_matches(name, commands, 1):
         return f"did you mean {near[0]!r}?"
     for group, command in commands.items():
         if isinstance(command, click.Group) and name in command.list_commands(click.Context(command)):
             return f"did you mean `{path} {group} {name}`?"
+    if not rest and f"{path.split()[-1]} list" in _LISTS_OF_A_QUEUE:
+        return f"did you mean `{path} list {shlex.quote(name)}`?"
     return ""
