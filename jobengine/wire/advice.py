@@ -11,6 +11,9 @@ _TO_CHANGE_MANY: Final = "To change several jobs, send POST /api/v1/jobs."
 FOR_CHANGE_QUEUE: Final[Mapping[str, str]] = {
     "access_key": "To create a queue, send PUT /api/v1/queue; to change its key, send new_access_key.",
 }
+_SETTINGS_LATER: Final = "Create the queue first; then send its settings by POST /api/v1/queue."
+#: Fields of POST /api/v1/queue that are no settings.
+_NO_SETTINGS: Final = ("name", "new_access_key", "old_key_seconds")
 FOR_ADD_JOBS: Final[Mapping[str, str]] = {"updates": _TO_CHANGE_MANY, "content": _TO_ADD}
 FOR_BATCH: Final[Mapping[str, str]] = {
     "jobs": 'To add jobs to a batch, send PUT /api/v1/jobs with {"batch": NAME}.',
@@ -38,6 +41,11 @@ FOR_UPDATE_JOBS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("job", "jobs"), _TO_ADD_MANY),
     "uid": _TO_CHANGE,
 }
+
+
+def for_new_queue(fields: Iterable[str]) -> Mapping[str, str]:
+    """Advice for a request to create a queue; `fields` are those of a request to change one."""
+    return {field: _SETTINGS_LATER for field in fields if field not in _NO_SETTINGS}
 
 
 def for_add_job(fields: Iterable[str]) -> Mapping[str, str]:

@@ -22,6 +22,7 @@ from .advice import (
     FOR_UPDATE_JOB,
     FOR_UPDATE_JOBS,
     for_add_job,
+    for_new_queue,
 )
 from .origins import OriginText
 from .request_head import MAX_WAIT, SentFilter, Text
@@ -58,13 +59,6 @@ class Fields(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     #: Advice for unknown and missing fields, by name.
     advice: ClassVar[Mapping[str, str]] = {}
-
-
-class NewQueue(Fields, frozen=True, kw_only=True):
-    """A queue to be created."""
-
-    name: Name
-    access_key: Key
 
 
 class Defaults(Fields, frozen=True, kw_only=True):
@@ -125,6 +119,15 @@ class ChangeQueue(Fields, frozen=True, kw_only=True):
     held_until: Moment | None = None
     new_access_key: Key | None = None
     old_key_seconds: Overlap | None = None
+
+
+class NewQueue(Fields, frozen=True, kw_only=True):
+    """A queue to be created."""
+
+    advice = for_new_queue(ChangeQueue.__struct_fields__)
+
+    name: Name
+    access_key: Key
 
 
 class AddKey(Fields, frozen=True, kw_only=True):

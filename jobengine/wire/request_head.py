@@ -71,7 +71,8 @@ def access_key(values: Sequence[bytes], authorization: Sequence[bytes] = ()) -> 
         return sent
     if not values or not values[0]:
         raise BadInput(
-            "The header X-Access-Key is missing; send the access key of the queue in it, or as Authorization: Bearer."
+            "The header X-Access-Key is missing; send the access key of the queue in it, "
+            "or as Authorization: Bearer KEY."
         )
     return once(values, "X-Access-Key")
 

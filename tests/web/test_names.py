@@ -127,6 +127,13 @@ def test_bulk_adds_and_long_bodies_may_name_the_queue_as_name_or_queue_name(star
         ("POST", "/api/v1/jobs", {"queue_name": "q", "jobs": []}, "PUT /api/v1/jobs"),
         ("POST", "/api/v1/jobs", {"queue_name": "q", "uid": UID}, "POST /api/v1/job."),
         ("POST", "/api/v1/queue", {"name": "q", "access_key": "k"}, "To create a queue, send PUT /api/v1/queue"),
+        (
+            "PUT",
+            "/api/v1/queue",
+            {"name": "q", "access_key": "k", "defaults": {"max_attempts": 3}},
+            "Create the queue first; then send its settings by POST /api/v1/queue.",
+        ),
+        ("PUT", "/api/v1/queue", {"name": "q", "new_access_key": "k"}, "Did you mean 'access_key'?"),
         ("POST", "/api/v1/queues", {"name": "q"}, "To create a queue, send PUT /api/v1/queue."),
         ("PUT", "/api/v1/queues", {"name": "q"}, "To create a queue, send PUT /api/v1/queue."),
         ("PATCH", "/api/v1/job", {}, "To change a job, send POST /api/v1/job."),
