@@ -49,6 +49,8 @@ class Answer:
     __slots__ = ("raw",)
     #: The fields that repr shows; repr is short, and hides content, result and lease.
     _shown: tuple[str, ...] = ()
+    #: The fields that repr shows as well if they are set.
+    _shown_if_set: tuple[str, ...] = ()
     #: The JSON object.
     raw: Mapping[str, Any]
 
@@ -64,8 +66,13 @@ class Answer:
     __hash__ = None  # type: ignore[assignment]  # it holds a dict
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._shown)
-        return f"{type(self).__name__}({shown})"
+        values = {name: getattr(self, name) for name in (*self._shown, *self._shown_if_set)}
+        shown = [
+            f"{name}={value!r}"
+            for name, value in values.items()
+            if name in self._shown or (value is not None and value is not False)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __getstate__(self) -> Any:
         return self.raw

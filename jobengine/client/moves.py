@@ -47,7 +47,7 @@ class Moved(Answer):
 
     #: How many jobs matched.
     matched = Field[int]("matched", default=0)
-    #: How many of them were moved.
+    #: How many of them were moved; with `dry_run`, how many would be.
     moved = Field[int]("moved", default=0)
     #: How many were not moved, by reason, such as inprogress, uid_taken or full.
     not_moved = Field[Mapping[str, int]]("not_moved", default=MappingProxyType({}))

@@ -196,6 +196,7 @@ class Explanation(Answer):
 
     __slots__ = ()
     _shown = ("uid", "state", "reason")
+    _shown_if_set = ("paused", "held_by", "opens", "ahead", "not_before", "worker", "cancelled")
 
     uid = Field[str]("uid")
     #: queued, inprogress, complete or failed.

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from jobengine.client import Job, JobEvent, NewJob, QueueStats, TooManyRequests, values
+from jobengine.client import Explanation, Job, JobEvent, NewJob, QueueStats, TooManyRequests, values
 from jobengine.client.bulk_add import read
 from jobengine.client.calls import ADD_JOBS
 from jobengine.client.errors import (
@@ -188,6 +188,14 @@ def test_a_bulk_answer_that_is_not_json_is_an_error(body: bytes) -> None:
 def test_the_repr_of_an_answer_is_short_and_has_no_lease_and_no_content() -> None:
     assert repr(Job(_RAW)) == "Job(uid='u', state='complete', priority=5)"
     assert "ada" not in repr(NewJob({"to": "ada@example.org"}, priority=1))
+
+
+def test_the_repr_of_an_explanation_has_what_explains() -> None:
+    said = {"uid": "u", "state": "queued", "reason": "Its group is full."}
+    held = Explanation({**said, "held_by": "group_limit", "ahead": 0, "paused": False})
+    short = "Explanation(uid='u', state='queued', reason='Its group is full.'"
+    assert repr(held) == f"{short}, held_by='group_limit', ahead=0)"
+    assert repr(Explanation(said)) == f"{short})"
 
 
 def test_stats_within_stats_are_converted_to_python_values() -> None:

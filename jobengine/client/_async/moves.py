@@ -73,7 +73,8 @@ class AsyncMoves(AsyncQueueCalls, ABC):
         Move matching jobs, or every job with `all`, into the queue `to`. The key must be the owner's in both queues.
 
         A job keeps its uid, content and history; a failed one is queued as if never tried. Jobs that can't move
-        stay, see `not_moved`. `per_second`: at about this pace the jobs become ready. `dry_run`: only count.
+        stay, see `not_moved`. `per_second`: at about this pace the jobs become ready. `dry_run`: only count; `moved` is
+        how many would be moved.
         """
         return await self._move(self.name, to, filters, every=all, per_second=per_second, dry_run=dry_run)
 
