@@ -4,8 +4,7 @@ Carries out loaded tasks in one transaction: expire, decide, write.
 The rules are those of jobengine.core; none is repeated in SQL.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, Final, TypeVar
@@ -27,6 +26,7 @@ from ....core.schedules import SCHEDULE, schedule_totals
 from ....core.tables import NewId, RecentActivity
 from ...waiting_line import Done, Outcome, Refused
 from ..database.dependency_rows import Parent
+from ..database.group_rows import GroupChanges
 from ..database.item_rows import items_written
 from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
@@ -125,10 +125,10 @@ class Batch:
     _discarded: list[Statement] = field(factory=list, init=False)
     #: The statements that write named things.
     _items: list[Statement] = field(factory=list, init=False)
-    #: The statements that write the groups of queues with flow.
-    _of_groups: list[Statement] = field(factory=list, init=False)
-    #: The changes of the numbers of jobs in all groups together, by queue number and place in the tally.
-    _grouped: Counter[tuple[int, int]] = field(factory=Counter, init=False)
+    #: The changes of the groups of queues with flow, each with its statements.
+    _of_groups: list[tuple[GroupChanges, Iterable[Statement]]] = field(factory=list, init=False)
+    #: The statements that place all groups of a queue in another order.
+    _reordered: list[Statement] = field(factory=list, init=False)
     #: The changes of dependencies and batches to write; None if there are none.
     links: BatchLinks | None = field(default=None, init=False)
     #: The changes of jobs, and the statements that lock rows of queues.
@@ -174,7 +174,8 @@ class Batch:
             or self._of_queues
             or self._discarded
             or self._items
-            or self._of_groups
+            or any(delta.is_touched for groups, _ in self._of_groups for delta in groups.deltas.values())
+            or self._reordered
             or self.followed_up
         )
 
@@ -189,14 +190,19 @@ class Batch:
         return len(self._facts) + len(self._discarded)
 
     def statements(self) -> Iterator[Statement]:
-        """The statements that write jobs, events and claim starts."""
+        """
+        The statements that write jobs, events and claim starts. Those of groups are built while the database writes the
+        jobs.
+        """
         yield from self._discarded
         yield from self._items
         yield from self._writing.statements()
         yield from () if self.links is None else self.links.before_counts()
-        yield from self._of_groups
+        for _, statements in self._of_groups:
+            yield from statements
+        yield from self._reordered
         yield from () if self.links is None else self.links.counts(self.slot)
-        yield from self._writing.tally(self.slot, self._grouped)
+        yield from self._writing.tally(self.slot, self._grouped())
         yield from self._last
         yield from self.followed_up
         yield from () if self.links is None else self.links.last(self._now.elapsed)
@@ -353,16 +359,18 @@ class Batch:
         return items_written(self.rows, facts, {name: (one.id, one.queue) for name, one in queues.items()})
 
     def _write_groups(self) -> None:
-        """Make the statements that write groups."""
+        """Prepare the statements that write groups."""
         known, tables = self._now.known, self.tables.queues
         if not self.tables.locked or all(one.queue.flow is None for one in known.values()):
             return
         items = [fact for fact in self._facts if type(fact) is ItemSet]
-        for groups, statements in group_changes(items, known, tables):
-            self._of_groups += statements
-            self._grouped.update(groups.grouped())
+        self._of_groups = group_changes(items, known, tables)
         for name, flow in reordered(self._effects, tables).items():
-            self._of_groups += all_placed(tables[name], known[name].id, flow)
+            self._reordered += all_placed(tables[name], known[name].id, flow)
+
+    def _grouped(self) -> dict[tuple[int, int], int]:
+        """The changes of the numbers of jobs in all groups together, by queue number and place in the tally."""
+        return {place: by for groups, _ in self._of_groups for place, by in groups.grouped().items()}
 
     def _made_last(self) -> list[Statement]:
         """The statements that store events and set claim starts back, sorted by queue number, the order of locks."""

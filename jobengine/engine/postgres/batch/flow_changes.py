@@ -1,6 +1,6 @@
 """The changes of groups that a batch writes in queues with flow, after the jobs and the named things."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ....core.effects import Effect, QueueEffect
@@ -53,9 +53,12 @@ def check_groups(changes: Iterable[Change]) -> None:
 
 def group_changes(
     items: Sequence[ItemSet], known: Mapping[str, Known], tables: Mapping[str, LoadedTable]
-) -> list[tuple[GroupChanges, list[Statement]]]:
-    """The group changes of a batch, by queue in the order of locks, each with its statements."""
-    made = []
+) -> list[tuple[GroupChanges, Iterable[Statement]]]:
+    """
+    The group changes of a batch, by queue in the order of locks, each with its statements; these are built as they are
+    read, once. Raises Redo, see begin_claim.
+    """
+    made = list[tuple[GroupChanges, Iterable[Statement]]]()
     for name in sorted(known, key=lambda name: known[name].id):
         groups = tables[name].groups_loaded if name in tables else None
         if groups is not None:
@@ -64,8 +67,13 @@ def group_changes(
             for fact in items:
                 if fact.queue == name:
                     its.set_item(fact)
-            made.append((its, [*_without_begun(groups, its.statements()), *_start_moved(groups)]))
+            made.append((its, _statements(groups) if its.begun is None else [*_statements(groups)]))
     return made
+
+
+def _statements(groups: LoadedGroups) -> Iterator[Statement]:
+    yield from _without_begun(groups, groups.changes.statements())
+    yield from _start_moved(groups)
 
 
 def _without_begun(groups: LoadedGroups, made: list[Statement]) -> list[Statement]:
