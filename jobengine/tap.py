@@ -149,6 +149,7 @@ def _announcement(settings: Settings) -> Announcement:
         is_new=is_new,
         dashboard=settings.dashboard,
         ignored=settings.ignored,
+        mistyped=settings.mistyped,
         has_admin_key=settings.admin_key is not None,
         weak_admin_key=weakness(settings.admin_key),
         weak_secret=weakness(settings.secret),

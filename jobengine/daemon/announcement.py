@@ -24,6 +24,8 @@ class Announcement:
     dashboard: bool
     #: The settings that have no effect, because LISTEN is set.
     ignored: tuple[str, ...] = ()
+    #: Sentences about environment variables that resemble settings.
+    mistyped: tuple[str, ...] = ()
     #: Whether there is an admin key.
     has_admin_key: bool = True
     #: Why the admin key and the SECRET can be guessed; empty if they can't.

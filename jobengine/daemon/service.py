@@ -176,6 +176,9 @@ class Daemon(Service):
 
     def _start(self) -> None:
         self._log.info("JobEngine {version} is starting", version=__version__)
+        # Before the database is opened: its error may be due to a mistyped name.
+        for warning in self._announcement.mistyped:
+            self._log.warn("{text}", text=warning)
         _allow_descriptors(self._site.limits.connections + _SPARE_DESCRIPTORS)
         try:
             self._engine.open()

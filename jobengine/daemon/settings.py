@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from ..core.model import Defaults
 from ..http.limits import Limits
+from .mistyped import mistyped
 from .secret_file import BadSecret, secret_from
 
 _INTERVAL_SECONDS: Final = 0.05
@@ -199,6 +200,9 @@ SETTINGS: Final = (
     ),
 )
 
+#: All variables that are read.
+_VARIABLES: Final = ("SECRET", "ADMIN_KEY", "DATABASE_URL", *(setting.variable for setting in SETTINGS))
+
 
 @frozen(kw_only=True)
 class Settings:
@@ -212,6 +216,8 @@ class Settings:
     endpoint: str
     #: The options and variables that have no effect, because LISTEN is set.
     ignored: tuple[str, ...]
+    #: Sentences about variables that resemble settings.
+    mistyped: tuple[str, ...]
     #: The secret that encrypts the database; None to use or make the key file beside it.
     secret: bytes | None = field(repr=False)
     #: The option or variable of the secret, for messages.
@@ -258,6 +264,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         database_url=database_url,
         endpoint=values["listen"] or _endpoint(values["api-host"], values["api-port"]),
         ignored=_ignored(options, environment) if values["listen"] else (),
+        mistyped=mistyped(environment, _VARIABLES),
         secret=(_own_secret if database_url is None else _shared_secret)(options, environment),
         secret_origin=_secret_origin(options, environment),
         admin_key=_admin_key(options, environment),

@@ -70,6 +70,18 @@ def test_the_tac_file_takes_its_settings_from_the_environment(make_daemon: MakeD
     assert (daemon.home / "tac.db").exists()
 
 
+@pytest.mark.parametrize("command", [("jobengine",), ("-y", str(ROOT / "jobengine.tac"))])
+def test_the_log_has_a_warning_about_a_mistyped_setting_but_not_its_value(
+    make_daemon: MakeDaemon, command: tuple[str, ...]
+) -> None:
+    settings = {"ADMINKEY": "abcdefghijklmnopq", "DURABILTY": "interval"}
+    daemon = make_daemon(command=("--nodaemon", "--pidfile=", *command), settings=settings).start()
+    assert daemon.stop() == 0
+    for name, meant in (("ADMINKEY", "ADMIN_KEY"), ("DURABILTY", "DURABILITY")):
+        assert daemon.log.count(f"{name} is not a setting; did you mean {meant}?") == 1
+    assert "abcdefghijklmnopq" not in daemon.all_output()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [

@@ -1,0 +1,46 @@
+"""Warnings about environment variables that resemble settings."""
+
+import pytest
+
+from jobengine.daemon.settings import read_settings
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ADMINKEY", "ADMIN_KEY"),
+        ("admin_key", "ADMIN_KEY"),
+        ("ADMNI_KEY", "ADMIN_KEY"),
+        ("ADMIN_KEY_FIEL", "ADMIN_KEY_FILE"),
+        ("SECRETFILE", "SECRET_FILE"),
+        ("DATABASEURL", "DATABASE_URL"),
+        ("DATABASE_URI", "DATABASE_URL"),
+        ("DURABILTY", "DURABILITY"),
+        ("MAX_BODYBYTES", "MAX_BODY_BYTES"),
+        ("DBPATH", "DB_PATH"),
+        ("CORS_ORIGIN", "CORS_ORIGINS"),
+    ],
+)
+def test_a_variable_that_resembles_a_setting_is_reported_without_its_value(name: str, meant: str) -> None:
+    assert read_settings({}, {name: "abc-7"}).mistyped == (f"{name} is not a setting; did you mean {meant}?",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PATH", "PORT", "HOST", "HOSTNAME", "HOME", "LANG", "TERM", "USER", "DATABASE", "KEY", "LOGNAME", "TZ"),
+        *("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "INVOCATION_ID", "STATE_DIRECTORY"),
+        *("SECRETS", "SECRETS_FILE", "SECRETS_DIR", "SECRET_KEY", "SECRET_1", "CREDENTIALS_DIRECTORY"),
+        *("LOG_FILE", "LOG_LEVEL", "APP_PORT", "APP_HOST", "API_KEY", "API_URL", "HTTP_PORT", "DB_HOST", "DB_PASS"),
+        *("API_PORT_80_TCP_PORT", "DASHBOARD_PORT", "JOBENGINE_PORT", "JOBENGINE_ADMIN_KEY", "JOBENGINE_URL"),
+        *("DB_MAX_CONNECTIONS", "PG_MAX_CONNECTIONS", "CORS_ALLOWED_ORIGINS", "SQLALCHEMY_DATABASE_URI"),
+        *("ADMIN_KEY\n", "ADMIN_" + "_" * 64 + "KEY", "ADMINKEÝ", ""),
+    ],
+)
+def test_variables_of_other_programs_are_not_reported(name: str) -> None:
+    assert read_settings({}, {name: "abc-7"}).mistyped == ()
+
+
+def test_a_variable_beside_the_setting_that_it_resembles_is_not_reported() -> None:
+    assert read_settings({}, {"ADMIN_KEYS": "abc-7", "ADMIN_KEY": "abcdefghijklmnop"}).mistyped == ()
+    assert read_settings({}, {"ADMIN_KEYS": "abc-7", "ADMIN_KEY": ""}).mistyped != ()
