@@ -63,7 +63,7 @@ ALLOWED = {
         "core.stats",
     },
     "daemon": {"daemon", "engine.door", "storage.errors", "storage.files", "http", "core.model"},
-    "daemon.settings": {"daemon.secret_file", "core.model", "http.limits"},
+    "daemon.settings": {"daemon.secret_file", "daemon.mistyped", "core.model", "http.limits"},
     "daemon.secret_file": {"storage.errors"},
     "client": {"client"},
     "worker": {"worker", "client"},

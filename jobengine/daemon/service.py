@@ -35,6 +35,7 @@ from ..storage.errors import (
 )
 from .announcement import Announcement
 from .clock_watch import ClockWatch, watch_clock
+from .settings import BadSetting
 from .systemd import Systemd
 
 #: Seconds in which open requests must be answered when the server stops.
@@ -49,8 +50,10 @@ class Exit(IntEnum):
 
     #: Stopped by a signal.
     STOPPED = 0
-    #: A setting is invalid, the port is taken, or the database's directory can't be written.
-    USAGE = 1
+    #: The port is taken, or the database or its directory can't be opened.
+    COULD_NOT = 1
+    #: A setting is invalid.
+    BAD_SETTING = 2
     #: The SECRET does not open the database.
     WRONG_SECRET = 3
     #: The database is damaged, not a database, or of a newer format.
@@ -62,6 +65,7 @@ class Exit(IntEnum):
 
 
 _EXITS: Final[Mapping[type[Exception], Exit]] = {
+    BadSetting: Exit.BAD_SETTING,
     WrongSecret: Exit.WRONG_SECRET,
     Locked: Exit.LOCKED,
     Damaged: Exit.UNREADABLE,
@@ -85,7 +89,7 @@ class StartError(SystemExit, Exception):
     """
 
     def __init__(self, reason: Exception) -> None:
-        super().__init__(_EXITS.get(type(reason), Exit.USAGE).value)
+        super().__init__(_EXITS.get(type(reason), Exit.COULD_NOT).value)
         self._reason = _text(reason)
 
     def __str__(self) -> str:
@@ -179,7 +183,7 @@ class Daemon(Service):
         # Before the database is opened: its error may be due to a mistyped name.
         for warning in self._announcement.mistyped:
             self._log.warn("{text}", text=warning)
-        _allow_descriptors(self._site.limits.connections + _SPARE_DESCRIPTORS)
+        self._allow_connections(self._site.limits.connections)
         try:
             self._engine.open()
         except OSError as error:
@@ -194,6 +198,18 @@ class Daemon(Service):
         ensureDeferred(self._take_up())
         if self._start_error is not None:
             raise self._start_error
+
+    def _allow_connections(self, most: int) -> None:
+        needed = most + _SPARE_DESCRIPTORS
+        allowed = _allow_descriptors(needed)
+        if allowed < needed:
+            self._log.warn(
+                "MAX_CONNECTIONS is {most}, which may need {needed} open files, but the process's limit (ulimit -n) is "
+                "{allowed}: raise that limit, or lower MAX_CONNECTIONS",
+                most=most,
+                needed=needed,
+                allowed=allowed,
+            )
 
     async def _take_up(self) -> None:
         """
@@ -268,19 +284,20 @@ class Daemon(Service):
         """End the process, with the reason and its exit code."""
         _print_reason(error)
         # twistd knows only the exit codes 0 and 1. Exit handlers run last, so this one sets the code.
-        atexit.register(_exit, _EXITS.get(type(error), Exit.USAGE))
+        atexit.register(_exit, _EXITS.get(type(error), Exit.COULD_NOT))
         self._reactor.callLater(0, self._end)
 
 
-def _allow_descriptors(number: int) -> None:
+def _allow_descriptors(number: int) -> int:
     """
     Raise the limit of open file descriptors to `number`, or as far as allowed; the usual 1,024 are too few for 1,000
-    connections.
+    connections. Returns how many of `number` are allowed.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 def _spare_the_collector() -> None:

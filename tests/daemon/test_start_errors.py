@@ -3,6 +3,7 @@
 import pytest
 
 from jobengine.daemon.service import Exit, end_early
+from jobengine.daemon.settings import BadSetting
 from jobengine.storage.errors import WrongSecret
 
 
@@ -10,7 +11,8 @@ from jobengine.storage.errors import WrongSecret
     ("error", "code", "line"),
     [
         (WrongSecret("wrong SECRET"), Exit.WRONG_SECRET, "jobengine: wrong SECRET\n"),
-        (ValueError(), Exit.USAGE, "jobengine: ValueError\n"),
+        (BadSetting("API_PORT must be"), Exit.BAD_SETTING, "jobengine: API_PORT must be\n"),
+        (ValueError(), Exit.COULD_NOT, "jobengine: ValueError\n"),
     ],
 )
 def test_the_reason_is_printed_or_else_the_class_of_the_error(

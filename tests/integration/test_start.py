@@ -101,7 +101,7 @@ def test_a_file_that_is_not_a_database_is_reported_with_and_without_a_secret(
     _refused(daemon)
     daemon.db_path.unlink()
     daemon.db_path.mkdir()
-    assert daemon.run() == 1
+    assert daemon.run() == 2
     assert "db' is not a file" in _reason(daemon)
     assert [path.name for path in daemon.db_path.parent.iterdir() if path.suffix in (".key", ".lock")] == []
 
@@ -188,11 +188,11 @@ def test_a_taken_port_ends_the_start_with_1_and_unlocks_the_database(make_daemon
         ({}, ("serve",), "'serve' is not an option; --help lists the options"),
     ],
 )
-def test_a_start_with_a_bad_setting_exits_with_1_and_one_line_and_makes_no_file(
+def test_a_start_with_a_bad_setting_exits_with_2_and_one_line_and_makes_no_file(
     make_daemon: MakeDaemon, settings: dict[str, str], options: tuple[str, ...], reason: str
 ) -> None:
     daemon = make_daemon(settings={"DB_PATH": "data/db", **settings}, options=options)
-    assert daemon.run() == 1
+    assert daemon.run() == 2
     assert re.search(reason, _reason(daemon))
     assert "abc" not in daemon.all_output()
     assert not (daemon.home / "data").exists()
@@ -200,20 +200,20 @@ def test_a_start_with_a_bad_setting_exits_with_1_and_one_line_and_makes_no_file(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "reason"),
+    ("name", "value", "code", "reason"),
     [
-        ("API_HOST", "192.0.2.1", "192.0.2.1"),
-        ("LISTEN", "tcp:70000", "a port is a number from 0 to 65535; for example tcp:6006"),
-        ("DB_PATH", "/proc/none/db", "DB_PATH"),
-        ("DB_PATH", ".", "DB_PATH"),
-        ("DB_PATH", "log/db", "DB_PATH"),
+        ("API_HOST", "192.0.2.1", 1, "192.0.2.1"),
+        ("LISTEN", "tcp:70000", 1, "a port is a number from 0 to 65535; for example tcp:6006"),
+        ("DB_PATH", "/proc/none/db", 1, "DB_PATH"),
+        ("DB_PATH", ".", 2, "DB_PATH"),
+        ("DB_PATH", "log/db", 1, "DB_PATH"),
     ],
 )
-def test_a_start_exits_with_1_if_the_system_refuses_a_setting(
-    make_daemon: MakeDaemon, name: str, value: str, reason: str
+def test_a_start_exits_with_1_or_2_if_the_system_refuses_a_setting(
+    make_daemon: MakeDaemon, name: str, value: str, code: int, reason: str
 ) -> None:
     daemon = make_daemon(settings={"DB_PATH": "data/db", name: value})
-    assert daemon.run() == 1
+    assert daemon.run() == code
     assert reason in _reason(daemon)
     assert not (daemon.home / "data").exists()
 

@@ -82,6 +82,20 @@ def test_the_log_has_a_warning_about_a_mistyped_setting_but_not_its_value(
     assert "abcdefghijklmnopq" not in daemon.all_output()
 
 
+def test_a_limit_of_open_files_too_low_for_the_connections_causes_a_warning(make_daemon: MakeDaemon) -> None:
+    limited = ("sh", "-c", 'ulimit -n 600; exec "$@"', "sh")
+    daemon = make_daemon(settings={"MAX_CONNECTIONS": "400"}, prefix=limited).start()
+    assert daemon.stop() == 0
+    assert (
+        "MAX_CONNECTIONS is 400, which may need 656 open files, but the process's limit (ulimit -n) is 600"
+        in daemon.log
+    )
+    daemon.settings["MAX_CONNECTIONS"] = "300"
+    daemon.start()
+    assert daemon.stop() == 0
+    assert "MAX_CONNECTIONS" not in daemon.log
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
@@ -90,12 +104,12 @@ def test_the_log_has_a_warning_about_a_mistyped_setting_but_not_its_value(
         ("LISTEN", "nonsense:1", "can't be used"),
     ],
 )
-def test_a_start_by_the_tac_file_with_a_bad_setting_exits_with_1_and_one_line(
+def test_a_start_by_the_tac_file_with_a_bad_setting_exits_with_2_and_one_line(
     make_daemon: MakeDaemon, name: str, value: str, reason: str
 ) -> None:
     command = ("--nodaemon", "--pidfile=", "-y", str(ROOT / "jobengine.tac"))
     daemon = make_daemon(command=command, settings={name: value})
-    assert daemon.run() == 1
+    assert daemon.run() == 2
     (line,) = (daemon.log + daemon.errors).splitlines()
     assert line.startswith(f"jobengine: {name} ")
     assert reason in line
