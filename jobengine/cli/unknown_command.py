@@ -74,6 +74,8 @@ _SAME_IN_A_GROUP: Final = {
     "finish": "close",
     "end": "close",
 }
+#: Names for deleting all jobs of a queue, which is no command of the group.
+_EMPTY: Final = frozenset({"purge", "clear", "empty", "flush", "truncate"})
 
 
 def similar(name: str, path: str, commands: Mapping[str, click.Command], rest: Sequence[str] = ()) -> str:
@@ -81,6 +83,8 @@ def similar(name: str, path: str, commands: Mapping[str, click.Command], rest: S
     A suggestion for an unknown command `name`, as the end of a sentence; empty if no command is similar. `path` is the
     command line before the name, `rest` what follows it, and `commands` are the valid names.
     """
+    if name in _EMPTY and path.endswith(" queue"):
+        return "did you mean `jobengine delete QUEUE --all`?"
     if name == "help":
         return f"write `{path} --help`, or --help after any command."
     at_top = any(isinstance(command, click.Group) for command in commands.values())

@@ -25,6 +25,7 @@ from .fakes import UID, Shell, job_of
         ("enqueue mail", "did you mean `jobengine add`?"),
         ("batches", "did you mean `jobengine batch list`?"),
         ("batch finish mail b", "did you mean `jobengine batch close`?"),
+        ("queue purge mail", "did you mean `jobengine delete QUEUE --all`?"),
         ("groups", "did you mean `jobengine group list`?"),
         ("groups tenants", "did you mean `jobengine group list tenants`?"),
         ("group tenants", "did you mean `jobengine group list tenants`?"),
