@@ -53,6 +53,8 @@ _KINDS: Final = (
     (_TOO_MANY, "the database has too many connections"),
     (_NO_LOGIN, "the database refuses the login"),
 )
+_NO_HOST: Final = re.compile("failed to resolve host|could not translate host name")
+_ENCODE: Final = ", where / and @ of a password are written %2F and %40"
 _READ_SETTINGS: Final = named("read_settings")
 
 
@@ -64,9 +66,10 @@ class NotConnected(StorageError):
     """No connection could be made. `kind` is for everybody; `why`, the driver's text in one line, only for the log."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the database can't be reached; check DATABASE_URL: {why}")
         self.kind = next((kind for words, kind in _KINDS if words.search(why)), "the database can't be reached")
         self.why = why
+        hint = _ENCODE if _NO_HOST.search(why) else ""
+        super().__init__(f"{self.kind}; check DATABASE_URL{hint}: {why}")
 
 
 class _Counted(Connection[Row]):

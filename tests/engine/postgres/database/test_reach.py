@@ -9,7 +9,8 @@ from psycopg.conninfo import make_conninfo
 
 from jobengine.engine.door import Busy
 from jobengine.engine.postgres.batch.session_connection import Reach
-from jobengine.engine.postgres.database.connection import NotConnected, described
+from jobengine.engine.postgres.database.connection import NotConnected, connected, described
+from jobengine.storage.errors import StorageError
 from tests.contract.asking import Asker
 from tests.engine.postgres.world import PostgresWorld
 from tests.postgres import Cluster, Database, Pretended
@@ -128,7 +129,13 @@ def test_each_new_reason_is_logged_but_the_recovery_only_when_all_sessions_are_c
 def test_the_kind_of_a_failed_connection_follows_from_the_text_of_the_database(text: str, kind: str) -> None:
     error = NotConnected(text)
     assert (error.kind, error.why) == (f"the database {kind}", text)
-    assert str(error) == f"the database can't be reached; check DATABASE_URL: {text}"
+    assert str(error) == f"the database {kind}; check DATABASE_URL: {text}"
+
+
+@pytest.mark.parametrize("password", ["a/b", "a@b"])
+def test_a_host_that_an_unescaped_password_has_made_is_reported_with_the_escapes(password: str) -> None:
+    with pytest.raises(StorageError, match=r"where / and @ of a password are written %2F and %40"):
+        connected(f"postgresql://jobengine:{password}@none.invalid/jobengine")
 
 
 @pytest.mark.parametrize(
