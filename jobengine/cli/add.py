@@ -42,6 +42,11 @@ _RETRY_FOR: Final = 60.0
 _LONG: Final = 10.0 * 365 * 24 * 3600
 #: Seconds between two attempts while the server is away during the wait for an outcome.
 _PAUSE: Final = 1.0
+#: A note about lines such as {"content": {…}, "group": "c1"}.
+_FIELDS_IN_LINES: Final = (
+    "Each line has only fields of a job, such as content; but a line is a job's content, so they become a part of it. "
+    "Options of this command are for all lines; `PUT /api/v1/jobs` takes jobs with fields of their own."
+)
 #: The status in an answer for a job that existed before.
 _THERE: Final = 200
 
@@ -218,6 +223,8 @@ def _add_many(session: Session, queue_name: str, path: str, name: str | None, op
             jobs = JobFile.read(file, name, options.get("batch"))
         except BadLine as error:
             raise Failed(f"{path}, {error} Nothing was added.", Exit.USAGE) from None
+        if jobs.has_fields:
+            session.output.note(_FIELDS_IN_LINES)
         began = time.monotonic()
         there = _send(session, queue, path, jobs, options)
         _done(session, queue, path, jobs, there, time.monotonic() - began)

@@ -7,11 +7,14 @@ from typing import IO, Any, Final, NamedTuple
 from msgspec.json import decode
 
 from jobengine.client import NewJob
+from jobengine.client.jobs import JobOptions
 
 from .parameters import parse_content
 
 #: The longest name of an import, in bytes.
 LONGEST_NAME: Final = 64
+#: The names of a job's fields.
+_FIELDS: Final = {"content", *JobOptions.__annotations__}
 
 
 class BadLine(Exception):
@@ -31,17 +34,20 @@ class JobFile(NamedTuple):
     name: str
     #: The number of lines with a job.
     jobs: int
+    #: Whether each line looks like a job with its fields, instead of a job's content.
+    has_fields: bool
 
     @classmethod
     def read(cls, file: IO[bytes], name: str | None, batch: str | None = None) -> "JobFile":
         """Check a whole file; by default `name` is derived from its bytes and the batch of its jobs. Raises BadLine."""
         key = b"" if batch is None else blake2b(batch.encode()).digest()
-        digest, jobs = blake2b(digest_size=16, key=key), 0
+        digest, jobs, has_fields = blake2b(digest_size=16, key=key), 0, True
         for number, line in _lines(file):
             digest.update(line)
-            _parsed(number, line)
+            content = _parsed(number, line)
+            has_fields = has_fields and isinstance(content.get("content"), dict) and content.keys() <= _FIELDS
             jobs += 1
-        return cls(file, name or digest.hexdigest(), jobs)
+        return cls(file, name or digest.hexdigest(), jobs, has_fields and jobs > 0)
 
     def new_jobs(self, numbers: list[int]) -> Iterator[NewJob]:
         """Yield the jobs, and append their line numbers to `numbers`."""

@@ -204,7 +204,7 @@ class FakeQueue:
 
     def _taken(self, chunk: list[NewJob], more: Any) -> list[Job]:
         self._note("add_in_chunks", [(new.content, new.options["uid"]) for new in chunk], more)
-        return [Job({"uid": new.options["uid"], "status": 200 if new.content["n"] == 2 else 201}) for new in chunk]
+        return [Job({"uid": new.options["uid"], "status": 200 if new.content.get("n") == 2 else 201}) for new in chunk]
 
     def update(self, uid: str, **changes: Any) -> Any:
         answer = JobNotFound("no such job", status=404) if uid == "gone" else job_of(uid)

@@ -96,6 +96,24 @@ def test_a_file_with_a_bad_line_adds_nothing(shell: Shell, tmp_path: Path) -> No
     assert shell.mail.asked == []
 
 
+@pytest.mark.parametrize(
+    ("lines", "noted"),
+    [
+        (b'{"content": {"n": 1}, "group": "c1"}\n{"content": {"n": 2}}\n', True),
+        (b'{"content": {"n": 1}, "group": "c1"}\n{"n": 2}\n', False),
+        (b'{"content": {"n": 1}, "title": "x"}\n', False),
+        (b'{"content": "some text", "tags": ["a"]}\n', False),
+        (b"", False),
+    ],
+)
+def test_lines_that_look_like_jobs_with_their_fields_cause_a_note(
+    shell: Shell, tmp_path: Path, lines: bytes, *, noted: bool
+) -> None:
+    done = shell("add", "mail", "--many", _file(tmp_path, lines))
+    assert done.exit_code == 0
+    assert ("so they become a part of it" in done.stderr) == noted
+
+
 def test_an_interrupted_add_many_shows_its_progress_or_how_to_resume(shell: Shell, tmp_path: Path) -> None:
     shell.mail.answers["add_in_chunks"] = OutcomeUnknown("lost")
     done = shell("add", "mail", "--many", _file(tmp_path))
