@@ -101,6 +101,7 @@ def check(path: str, *, is_backup: bool) -> None:
         report = read_all(path, find_secret(path), progress)
     session = current()
     shown = _check_report(path, report)
+    shown["whole"] &= report.closed or not is_backup
     if session.json:
         shown["queues"] = [{"name": queue.name, "jobs": queue.jobs} for queue in report.queues]
     session.output.record(shown)

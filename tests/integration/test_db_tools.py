@@ -61,7 +61,9 @@ def test_check_with_backup_refuses_a_copy_whose_end_is_missing(db: Db) -> None:
     starts = frame_starts(whole)
     for length in (starts[3], starts[-2], starts[-2] - 5, len(whole) - 1):
         (db.home / "copy").write_bytes(whole[:length])
-        assert "the end that every backup has is missing" in db("check", "--backup", "copy", code=4).stderr
+        done = db("check", "--backup", "copy", code=4)
+        assert "the end that every backup has is missing" in done.stderr
+        assert "whole\tfalse" in done.stdout
         assert json.loads(db("check", "--json", "copy").stdout)["ends_with_close"] is False
 
 
