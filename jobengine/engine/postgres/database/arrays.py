@@ -45,9 +45,11 @@ class Texts(Array):
 
 def bigints(numbers: Sequence[int | None]) -> Bigints:
     """A column of whole numbers."""
+    if numbers and numbers[0] == numbers[-1] and numbers.count(numbers[0]) == len(numbers):
+        # Many columns have the same number in all rows.
+        one = numbers[0]
+        return Bigints(_head(_BIGINT, numbers) + (_NULL if one is None else _NUMBER.pack(8, one)) * len(numbers))
     if None in numbers:
-        if numbers.count(None) == len(numbers):
-            return Bigints(_head(_BIGINT, numbers) + _NULL * len(numbers))
         parts = [_NULL if one is None else _NUMBER.pack(8, one) for one in numbers]
         return Bigints(_head(_BIGINT, parts) + b"".join(parts))
     items: list[int | None] = [8] * (2 * len(numbers))
