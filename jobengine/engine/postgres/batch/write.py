@@ -195,13 +195,10 @@ class Writing:
             for one in changes:
                 (linked if one.new is not None and self.linked.has(one) else others).append(one)
             changes = others
-        sorts = self._sorts(changes)
-        if any(one.queue.queue.flow is not None for one in changes):
-            plain = [one for one in changes if one.queue.queue.flow is None]
-            sorts = self._sorts(plain) + self._sorts_of_groups(
-                [one for one in changes if one.queue.queue.flow is not None]
-            )
-        for statement, kinds, changes, columns in [*sorts, *self._sorts_of_links(linked)]:
+        of_groups = [one for one in changes if one.queue.queue.flow is not None]
+        plain = [one for one in changes if one.queue.queue.flow is None] if of_groups else changes
+        sorts = [*self._sorts(plain), *self._sorts_of_groups(of_groups), *self._sorts_of_links(linked)]
+        for statement, kinds, changes, columns in sorts:
             for start in range(0, len(changes), _SLICE):
                 yield _statement(statement, kinds, columns(changes[start : start + _SLICE]))
         yield from self._retagged()
