@@ -108,24 +108,21 @@ class LoadedGroups:
         """Record a change of a job that was applied."""
         was, now = self.changes.change(old, new)
         if self.turn and was == READY and now == RUNNING and new is not None:
-            self._note_turn(new.spec.rare.group)
+            self.turn += 1
+            self.changes.of(new.spec.rare.group).served = self.turn
         if old is not None and was == READY and (group := self.loaded.get(old.spec.rare.group)) is not None:
             group.ready.discard(old.spec.rank)
-        if new is not None:
+        if new is not None and (self.loaded or self._members is not None):
             self._enter(new, now)
-
-    def _note_turn(self, name: str | None) -> None:
-        self.turn += 1
-        self.changes.of(name).served = self.turn
-        if name in self.loaded:
-            self.loaded[name].served = self.turn
 
     def _enter(self, job: Job, counted: int | None) -> None:
         name = job.spec.rare.group
         if self._members is not None:
             self._members.setdefault(name, set()).add(job.spec.uid)
-        if counted == READY and (group := self.loaded.get(name)) is not None:
-            group.ready.add(job.spec.rank)
+        if (group := self.loaded.get(name)) is not None:
+            group.served = group.delta.served or group.served
+            if counted == READY:
+                group.ready.add(job.spec.rank)
 
     def set_item(self, kind: str, name: str, value: str | None) -> None:
         """Record the new value of a named thing."""

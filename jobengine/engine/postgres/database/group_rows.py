@@ -14,11 +14,11 @@ except how long ago a group was served. It has these rules:
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
+from operator import add
 from typing import Final
 
 from attrs import define, field
 from msgspec import Struct
-from msgspec import field as struct_field
 
 from ....core.facts import ItemSet
 from ....core.flow import GATE, GROUP, NO_FLOW, Flow, GroupOrder, GroupSettings, settings_of
@@ -40,6 +40,7 @@ _NAME: Final = "name"
 
 READY, DELAYED, RUNNING, FAILED = range(4)
 _FAILED: Final = Place.FAILED
+_COMPLETE: Final = Place.COMPLETE.state
 _COUNTED: Final = {
     Place.READY: READY,
     Place.DELAYED: DELAYED,
@@ -157,8 +158,11 @@ def counted_in(job: Job) -> int | None:
 
 def key_of(rows: Rows, job: Job) -> bytes | None:
     """The column `grp` of a job."""
-    name = job.spec.rare.group
-    return None if name is None or counted_in(job) is None else rows.group(name)
+    name, state = job.spec.rare.group, job.standing.state
+    if name is None or state is _COMPLETE or (state is _FAILED.state and job.cancelled):
+        # Then counted_in is None; this is faster.
+        return None
+    return rows.group(name)
 
 
 def _is_like(old: Job, new: Job) -> bool:
@@ -173,15 +177,24 @@ _NOWHERE: Final[_Place] = (None, None, None)
 NOT_READ: Final[tuple[RowRank, int]] = (NO_CLAIM_START, 0)
 
 
-#: The changes of the four counts of a group when one of its jobs is claimed.
-_CLAIMED: Final = [-1, 0, 1, 0]
+#: The changes of the four counts of a group: ready, delayed, running and failed jobs.
+_Counts = tuple[int, ...]
+_UNCHANGED: Final[_Counts] = (0, 0, 0, 0)
+#: The changes by a job that was in one count and now is in another, or in none. Most groups have just one such change,
+#: so they share these tuples.
+_MOVED: Final[Mapping[tuple[int | None, int | None], _Counts]] = {
+    (was, now): tuple((at == now) - (at == was) for at in range(4))
+    for was in (None, *range(4))
+    for now in (None, *range(4))
+}
+#: The changes by a claim.
+_CLAIMED: Final = _MOVED[READY, RUNNING]
 
 
 class GroupDelta(Struct, eq=False, gc=False):
     """What a transaction changes in a group."""
 
-    #: The changes of the counts of ready, delayed, running and failed jobs.
-    counts: list[int] = struct_field(default_factory=[0, 0, 0, 0].copy)
+    counts: _Counts = _UNCHANGED
     is_touched: bool = False
     #: Whether it got a job that was not counted there before: then the group may have no row.
     is_entered: bool = False
@@ -206,22 +219,16 @@ class GroupDelta(Struct, eq=False, gc=False):
         """Record what was read of the row and, perhaps, of the second ready job."""
         self.rev, self.place, self.second = rev, place, second
 
-    def leave(self, job: Job, was: int | None) -> None:
-        """Take out a job that the group counted under the index `was`; None if it was not counted. See counted_in."""
+    def move(self, job: Job, was: int | None, now: int | None) -> None:
+        """Count a job under the index `now` instead of `was`; None if it is not counted there. See counted_in."""
         self.is_touched = True
-        if was is not None:
-            self.counts[was] -= 1
-            if was == READY:
-                self.lost_first = not self.lost and rank_of(job) == self.place
-                self.lost = True
-
-    def enter(self, job: Job, counted: int | None) -> None:
-        """Count a job under the index `counted`; None if it is not counted. See counted_in."""
-        self.is_touched = True
-        if counted is not None:
-            self.counts[counted] += 1
-            if counted == READY and (self.first is None or rank_of(job) < self.first):
-                self.first, self.created = rank_of(job), job.spec.created
+        by = _MOVED[was, now]
+        self.counts = by if self.counts is _UNCHANGED else tuple(map(add, self.counts, by))
+        if was == READY:
+            self.lost_first = not self.lost and rank_of(job) == self.place
+            self.lost = True
+        elif now == READY and (self.first is None or rank_of(job) < self.first):
+            self.first, self.created = rank_of(job), job.spec.created
 
     @property
     def is_placed_anew(self) -> bool:
@@ -258,11 +265,6 @@ class GroupDelta(Struct, eq=False, gc=False):
         """Whether the group may have no row yet: settings or a gate may be set before a group has jobs."""
         return self.is_entered or (self.rev < 0 and not any(self.counts))
 
-    @property
-    def may_be_empty(self) -> bool:
-        """Whether the group may have no jobs any more, or never had any."""
-        return sum(self.counts) < 0 or not any(self.counts)
-
 
 class FirstClaimed(Value, frozen=True):
     """A claim of the first job of some groups: the statement that changes the groups, and their keys in turn."""
@@ -295,15 +297,14 @@ class GroupChanges:
                 name = new.spec.rare.group
                 delta = self.deltas.get(name) or self.of(name)
                 delta.is_entered |= was is None
-                delta.leave(old, was)
-                delta.enter(new, now)
+                delta.move(new, was, now)
             return was, now
         if old is not None:
-            self.of(old.spec.rare.group).leave(old, was)
+            self.of(old.spec.rare.group).move(old, was, None)
         if new is not None:
             delta = self.of(new.spec.rare.group)
             delta.is_entered = True
-            delta.enter(new, now)
+            delta.move(new, None, now)
         return was, now
 
     def of(self, name: str | None) -> GroupDelta:
@@ -334,7 +335,7 @@ class GroupChanges:
         touched = {name: delta for name, delta in self.deltas.items() if delta.is_touched}
         ungrouped = touched.pop(None, None)
         groups = {self.rows.group(name): (name, its) for name, its in touched.items() if name is not None}
-        turn = max((delta.served for delta in self.deltas.values()), default=0)
+        turn = max([delta.served for delta in self.deltas.values()], default=0)
         made = self._of_ungrouped(ungrouped or GroupDelta()) + self._of_groups(groups)
         if turn:
             served = 0 if ungrouped is None else ungrouped.served
@@ -365,7 +366,8 @@ class GroupChanges:
         else:
             misplaced = [key for key, (_, its) in groups.items() if its.lost and its.rev < 0]
             made += placed(self.queue_id, sorted(misplaced), self._flow)
-        if any(its.may_be_empty for _, its in groups.values()):
+        # Groups may have no jobs any more, or never had any.
+        if any(sum(counts) < 0 or not any(counts) for counts in {its.counts for _, its in groups.values()}):
             made.append(_DELETE_EMPTIED_GROUPS(queue_id=self.queue_id))
         return made
 
@@ -402,7 +404,7 @@ class GroupChanges:
             anew, places = [None] * len(deltas), [_NOWHERE] * len(deltas)
         served = [delta.served or None for delta in deltas]
         columns = self._columns([delta.counts for delta in deltas], served, anew, places)
-        if not all(map(_is_simple, deltas, places)):
+        if not _are_simple(deltas, places):
             return [_CHANGE_GROUPS(queue_id=self.queue_id, keys=byteas(keys), **columns, **self._names(groups))]
         made = [_UPDATE_GROUPS(queue_id=self.queue_id, keys=byteas(keys), **columns)]
         is_placed = anew.count(None) < len(anew)
@@ -476,18 +478,17 @@ class GroupChanges:
         ]
 
 
-def _is_simple(delta: GroupDelta, place: _Place) -> bool:
+def _are_simple(deltas: Sequence[GroupDelta], places: Sequence[_Place]) -> bool:
     """
-    Whether the statement update_groups can write this change, with this `place_written`. It can't if no count changes:
-    the group may have been recreated since it was read, and place_groups would then lock it out of order.
+    Whether the statement update_groups can write these changes, with these `place_written`. It can't if no count of a
+    group changes: the group may have been recreated since it was read, and place_groups would then lock it out of
+    order.
     """
-    return not (
-        delta.is_gated
-        or delta.is_entered
-        or not any(delta.counts)
-        or sum(delta.counts[:FAILED]) > 0
-        or (place[0] is not None and place[2] is None)
-    )
+    if any(delta.is_gated or delta.is_entered for delta in deltas):
+        return False
+    if any(not any(counts) or sum(counts[:FAILED]) > 0 for counts in {delta.counts for delta in deltas}):
+        return False
+    return all(place[0] is None or place[2] is not None for place in places)
 
 
 def placed(queue_id: int, keys: Sequence[bytes], flow: Flow) -> list[Statement]:

@@ -4,9 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from jobengine.core.facts import ItemSet
-from jobengine.core.model import Job, Queue, Standing, State
+from jobengine.core.model import Job, Notes, Queue, Rare, Standing, State
 from jobengine.engine.postgres.database import rows
 from jobengine.engine.postgres.database.encryption import Seal
+from jobengine.engine.postgres.database.group_rows import counted_in, key_of
 from jobengine.engine.postgres.database.rows import Rows
 from jobengine.storage.errors import Damaged
 from tests.core.worlds import spec_of
@@ -90,3 +91,11 @@ def test_sealed_names_are_cached_by_queue_kind_and_name(its_rows: Rows, monkeypa
     monkeypatch.setattr(rows, "_GROUPS", 2)
     assert its_rows.opened(its_rows.sealed_names(queue(), "name", ["d", "a"])[1]) == ItemSet(SALT, "name", "a", None)
     assert len(its_rows._sealed_names) == 1
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+@pytest.mark.parametrize("state", State)
+def test_a_job_has_the_key_of_its_group_if_it_is_counted_there(state: State, cancelled: bool) -> None:
+    its, spec = Rows(Seal(KEY)), spec_of(UID, rare=Rare(group="g"))
+    one = Job(spec, Standing(state=state, updated=1, notes=Notes(cancelled=cancelled)))
+    assert key_of(its, one) == (None if counted_in(one) is None else its.group("g"))
