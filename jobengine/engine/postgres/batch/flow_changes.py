@@ -67,18 +67,20 @@ def group_changes(
             for fact in items:
                 if fact.queue == name:
                     its.set_item(fact)
-            made.append((its, _statements(groups) if its.begun is None else [*_statements(groups)]))
+            # Finding the start may read more jobs, which is not possible once statements are being sent.
+            last = _start_moved(groups)
+            made.append((its, _built(its, last) if its.begun is None else [*_without_begun(groups), *last]))
     return made
 
 
-def _statements(groups: LoadedGroups) -> Iterator[Statement]:
-    yield from _without_begun(groups, groups.changes.statements())
-    yield from _start_moved(groups)
+def _built(changes: GroupChanges, last: Sequence[Statement]) -> Iterator[Statement]:
+    yield from changes.statements()
+    yield from last
 
 
-def _without_begun(groups: LoadedGroups, made: list[Statement]) -> list[Statement]:
-    """Leave out the statement that begin_claim has sent; raises Redo if the batch needs a different statement."""
-    begun = groups.changes.begun
+def _without_begun(groups: LoadedGroups) -> list[Statement]:
+    """The statements but the one that begin_claim has sent; raises Redo if the batch needs a different statement."""
+    begun, made = groups.changes.begun, groups.changes.statements()
     if begun is not None:
         if begun.statement not in made:
             begin_not_next(groups.connection)
