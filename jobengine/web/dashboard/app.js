@@ -39,7 +39,7 @@ class App extends HTMLElement {
     this.errors = h('a', { href: '#/errors' }, h('span', { class: 'wide' }, 'All errors'), h('span', { class: 'narrow' }, 'Errors'));
     this.schedules = h('a', { href: '#/schedules' }, 'Schedules');
     this.server = h('a', { href: '#/server' }, 'Server');
-    this.another = h('a', { href: '#/sign-in' }, 'Sign in');
+    this.another = h('a', { href: '#/sign-in' });
     this.out = h('button', { type: 'button', class: 'quiet', onclick: () => this.#signOut() }, 'Sign out');
     this.theme = h('button', { type: 'button', class: 'quiet', onclick: () => this.#nextTheme() });
     this.#drawTheme();
@@ -55,6 +55,7 @@ class App extends HTMLElement {
     this.schedules.hidden = !session.open;
     this.server.hidden = session.admin === null;
     this.another.hidden = session.admin !== null;
+    replace(this.another, session.open ? [h('span', { class: 'wide' }, 'Sign in to another queue'), h('span', { class: 'narrow' }, 'Sign in')] : 'Sign in');
     this.out.hidden = !session.open;
   }
 

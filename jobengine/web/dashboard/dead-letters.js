@@ -30,6 +30,10 @@ export function deadLetterChanges({ dead_letter: typed, dead_letter_minutes: min
   return same ? {} : { dead_letter: { queue_name: queue, keep_minutes: minutes } };
 }
 
+/** The error of a change of settings; if the dead-letter queue does not exist, it says what to do first. */
+export const settingsError = (error, { dead_letter: typed }) => (error.status === 404 && typed.trim() !== ''
+  ? new api.Wrong(`${error.message.replace(/\.$/, '')}; create it first.`) : error);
+
 /** The setting as text, for keys that may not change it: pairs of a name and a text. */
 export const deadLetterFacts = ({ dead_letter: its }) => (its
   ? [['Dead-letter queue', its.missing ? `${its.queue_name} (missing)` : its.queue_name], ['Keeps jobs there', duration(its.keep_minutes * 60)]] : []);

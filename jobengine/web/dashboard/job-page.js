@@ -71,6 +71,7 @@ class JobPage extends HTMLElement {
     const [updates, manages, adds] = ['update', 'manage', 'add'].map((right) => session.may(queue, right));
     const button = (name, act, more = {}) => h('button', { type: 'button', onclick: act, ...more }, name);
     this.acts = {
+      back: manages && button('Move jobs like it back', () => this.#moveBack(), { class: 'primary' }),
       retry: updates && button('Retry', () => this.#retry(), { class: 'primary' }),
       release: updates && button('Release', () => this.#release()),
       cancel: updates && button('Cancel', () => this.#cancel()),
@@ -83,6 +84,11 @@ class JobPage extends HTMLElement {
     this.deeds.append(...Object.values(this.acts).filter(Boolean), ...(more.length ? [menu('More', more, { 'aria-label': 'More actions' })] : []));
     this.deeds.addEventListener('pointerleave', () => this.job && this.#drawActs());
     this.buttons.append(this.deeds, link);
+  }
+
+  #moveBack() {
+    const { moved_from: origin, fingerprint } = this.job;
+    moveBack(this.queue, origin.queue_name, () => this.changed(), { fingerprint });
   }
 
   #retry() {
@@ -246,7 +252,8 @@ class JobPage extends HTMLElement {
     setText(this.why, reason ? readable(reason, job, Boolean(this.acts.retry)) : '');
     drawHolders(this.holders, this.queue, reason);
     this.#drawSchedule(reason?.schedule);
-    this.#drawOrigin(job, belongsElsewhere(reason));
+    this.returns = belongsElsewhere(reason);
+    this.#drawOrigin(job);
     this.errorPanel.hidden = job.error === undefined || job.cancelled === true;
     this.errorPanel.classList.toggle('failed', job.state === 'failed');
     setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'Error' : 'Last error');
@@ -278,14 +285,13 @@ class JobPage extends HTMLElement {
       setTime(time(null, { tabindex: 0, class: 'muted' }), secondOf(schedule.time))));
   }
 
-  /** From which queue the job was moved here; if it `returns`, with a button to move it and jobs like it back. */
-  #drawOrigin({ moved_from: origin, fingerprint }, returns) {
-    const said = JSON.stringify([origin, returns]);
+  /** From which queue the job was moved here. */
+  #drawOrigin({ moved_from: origin }) {
+    const said = JSON.stringify(origin ?? null);
     if (this.originSaid === said) return;
     this.originSaid = said;
     this.origin.hidden = !origin;
-    const back = h('button', { type: 'button', onclick: () => moveBack(this.queue, origin.queue_name, () => this.changed(), { fingerprint }) }, 'Move jobs like it back');
-    if (origin) replace(this.origin, h('span', {}, 'Moved here from the queue ', h('a', { href: queueLink(origin.queue_name) }, `‘${origin.queue_name}’`), ' ', setTime(time(null, { tabindex: 0 }), origin.at)), returns && session.may(this.queue, 'manage') && back);
+    if (origin) replace(this.origin, h('span', {}, 'Moved here from the queue ', h('a', { href: queueLink(origin.queue_name) }, `‘${origin.queue_name}’`), ' ', setTime(time(null, { tabindex: 0 }), origin.at)));
   }
 
   /** When the job was started and how long it has run, or when it is due. */
@@ -308,7 +314,9 @@ class JobPage extends HTMLElement {
     const finished = FINISHED.includes(state);
     const early = waitsForRetry(this.job);
     if (this.acts.retry) setText(this.acts.retry, early ? 'Retry now' : 'Retry');
-    const useful = { retry: finished || early, release: state === 'inprogress', cancel: !finished && !cancelled };
+    const returns = this.returns && Boolean(this.job.moved_from);
+    if (this.acts.retry) this.acts.retry.classList.toggle('primary', !(returns && this.acts.back));
+    const useful = { back: returns, retry: finished || early, release: state === 'inprogress', cancel: !finished && !cancelled };
     const held = !own && this.deeds.matches(':hover');
     for (const [name, button] of Object.entries(this.acts)) {
       if (!button) continue;
@@ -381,7 +389,7 @@ const UTC_TIME = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/g;
 function readable(explanation, job, retries) {
   const { state } = explanation;
   if (explanation.held_by === 'dependencies') return linkReason(explanation);
-  const text = withoutOrigin(explanation, job).replaceAll(UTC_TIME, (time) => exact(secondOf(time)));
+  const text = withoutOrigin(explanation, job).replaceAll(UTC_TIME, (time) => exact(secondOf(time))).replace(/\b\d{4,}(?= jobs\b)/g, number);
   if (!FINISHED.includes(state)) return text;
   const [, rest = ''] = text.split(' to run it again.');
   const retry = retries ? ` Retry starts it again${belongsElsewhere(explanation) ? ', in this queue,' : ''} as if it had never been tried.` : '';

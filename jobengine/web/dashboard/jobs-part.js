@@ -17,6 +17,8 @@ const STATES = [['', 'All states'], ['failed', 'Failed'], ['retrying', 'Retrying
 /** The API's `sort`; it has no name for execution order, which is `run` here. */
 const SORTS = [['run', 'Next to run first'], ['-updated', 'Newest change first'], ['updated', 'Oldest change first'], ['-created', 'Newest first'], ['created', 'Oldest first']];
 const FILTERS = ['state', 'tag', 'group', 'batch', 'q', 'error', 'fingerprint', 'worker'];
+/** The beginning of a uid, as lists show it, or more of it. */
+const SHORT_UID = /^[0-9a-f]{8}(?:-[0-9a-f-]*)?$/i;
 /** Milliseconds after the last key until a typed filter is applied. */
 const TYPING = 250;
 
@@ -229,9 +231,12 @@ class JobsPart extends HTMLElement {
 
   /** Say that there is no job; what is shown stays, so that text can be selected and copied. */
   #drawEmpty(filtered) {
-    if (this.state.firstChild?.dataset?.filtered === String(filtered)) return;
-    const shown = filtered ? empty('No job matches', 'Change the filter to see others.') : empty('There is no job here', 'New jobs appear here at once.');
-    shown.dataset.filtered = filtered;
+    const uid = SHORT_UID.test(this.#filter.q.trim());
+    const kind = `${filtered} ${uid}`;
+    if (this.state.firstChild?.dataset?.kind === kind) return;
+    const advice = uid ? 'Search looks into the content. A job is found by its whole uid, above the list of all queues.' : 'Change the filter to see others.';
+    const shown = filtered ? empty('No job matches', advice) : empty('There is no job here', 'New jobs appear here at once.');
+    shown.dataset.kind = kind;
     if (!filtered && session.may(this.queue, 'add')) shown.append(firstJob(this.queue));
     replace(this.state, shown);
   }

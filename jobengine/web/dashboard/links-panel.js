@@ -43,7 +43,8 @@ class LinksPanel extends HTMLElement {
   #list(id, title) {
     const list = h('ul', {});
     const rest = h('p', { class: 'hint' });
-    return { list, rest, part: h('section', { 'aria-labelledby': id, hidden: true }, h('h3', { id }, title), list, rest) };
+    const heading = h('h3', { id }, title);
+    return { list, rest, heading, part: h('section', { 'aria-labelledby': id, hidden: true }, heading, list, rest) };
   }
 
   async #read(signal) {
@@ -67,6 +68,7 @@ class LinksPanel extends HTMLElement {
     this.hidden = graph.nodes.length < 2;
     if (this.hidden) return;
     const { before, after } = neighbours(graph);
+    setText(this.before.heading, before[0].every((index) => graph.nodes[index].state === 'complete') ? 'Waited for' : 'Waits for');
     this.#fill(this.before, before[0].map((index) => graph.nodes[index]));
     this.#fill(this.after, after[0].map((index) => graph.nodes[index]));
     this.more.hidden = !graph.left_out;

@@ -1,4 +1,4 @@
-// One queue: its state in one line, and one of its parts: overview, jobs, errors, workers, schedules, settings, batches or groups.
+// One queue: its state in one line, and one of its parts: overview, jobs, errors, workers, schedules, batches, groups or settings.
 
 import * as api from './api.js';
 import { openAddJob } from './add-job.js';
@@ -26,7 +26,7 @@ import './narrow-part.js';
 
 const PARTS = [
   ['overview', 'Overview', 'je-overview'], ['', 'Jobs', 'je-jobs'], ['errors', 'Errors', 'je-errors'], ['workers', 'Workers', 'je-workers'],
-  ['schedules', 'Schedules', 'je-schedules'], ['settings', 'Settings', 'je-settings'], ['batches', 'Batches', 'je-batches'], ['groups', 'Groups', 'je-groups'],
+  ['schedules', 'Schedules', 'je-schedules'], ['batches', 'Batches', 'je-batches'], ['groups', 'Groups', 'je-groups'], ['settings', 'Settings', 'je-settings'],
 ];
 /** Milliseconds from one search for batches, stopped groups, and queues from which failed jobs came, to the next. */
 const LOOK = 30000;
@@ -155,7 +155,8 @@ class QueuePage extends HTMLElement {
     this.note = h('p', { class: 'alarm', role: 'status', hidden: true });
     this.#buildHold();
     this.back = h('p', { class: 'line', hidden: true });
-    this.whole.append(this.note, this.hold, this.back, this.line, this.tabs, this.below);
+    this.dead = h('p', { hidden: true });
+    this.whole.append(this.note, this.hold, this.back, this.dead, this.line, this.tabs, this.below);
   }
 
   #buildHold() {
@@ -167,6 +168,8 @@ class QueuePage extends HTMLElement {
   #showPart(route) {
     const [part, , tag] = PARTS.find(([key]) => key === route.part) ?? PARTS[0];
     this.line.hidden = part === 'overview';
+    this.shownPart = part;
+    this.#drawDead();
     for (const tab of this.tabs.children) set(tab, 'aria-current', tab.dataset.part === part ? 'page' : null);
     this.#drawTabs();
     const { offsetLeft, offsetWidth } = this.tabs.querySelector('[aria-current]');
@@ -214,6 +217,7 @@ class QueuePage extends HTMLElement {
     setText(this.counts.failed.more, cancelledText(stats));
     this.#drawNote(stats);
     this.#drawHold(stats);
+    this.#drawDead();
     this.#drawTabs();
     setText(this.counts.queued.more, waitText(stats));
     const marks = [...badges(stats), ...missingBadge(stats)];
@@ -235,15 +239,24 @@ class QueuePage extends HTMLElement {
     if (note?.textContent !== this.note.textContent) replace(this.note, note);
   }
 
+  /** Say where jobs that fail go, beside the number of failed jobs that are left here. */
+  #drawDead() {
+    const its = this.stats?.dead_letter;
+    this.dead.hidden = !its || Boolean(its.missing) || !['overview', 'errors'].includes(this.shownPart);
+    if (this.dead.hidden || this.dead.dataset.to === its.queue_name) return;
+    this.dead.dataset.to = its.queue_name;
+    replace(this.dead, 'Failed jobs move to ', h('a', { href: queueLink(its.queue_name) }, its.queue_name));
+  }
+
   /** Until when the queue is held, if it is. */
   #drawHold({ held_until: until }) {
     this.hold.hidden = !until;
     setTime(this.until, until);
   }
 
-  /** Only queues with limits or groups have a tab of groups, only queues with batches one of batches: both are the last tabs. */
+  /** Only queues with limits or groups have a tab of groups, only queues with batches one of batches; both are before the last tab. */
   #drawTabs() {
-    const [batches, groups] = [...this.tabs.children].slice(-2);
+    const [batches, groups] = [...this.tabs.children].slice(-3);
     batches.hidden = !this.batched && batches.ariaCurrent === null;
     groups.hidden = this.stats?.group_order === undefined && groups.ariaCurrent === null;
     this.line.classList.toggle('with-groups', !groups.hidden || this.stats?.waiting > 0);

@@ -144,6 +144,7 @@ class QueuesPage extends HTMLElement {
     if (!this.body.matches(':hover, :focus-within') || !this.body.firstChild) listed.sort((one, other) => this.#compare(one, other));
     else this.#inPlace(listed);
     this.table.hidden = this.#queues.length === 0;
+    if (!UID.test(wanted)) setText(this.told, this.#queues.length > 0 && listed.length === 0 ? 'No queue has this name; a job is found by its whole uid.' : '');
     if (this.known && this.#queues.length === 0) replace(this.state, empty('There is no queue yet', 'Create queue makes the first one.'));
     keyed(this.body, listed, (queue) => `${queue.name}/${queue.counts ? '' : 'x'}`, (queue) => this.#row(queue), (row, queue) => this.#update(row, queue));
   }

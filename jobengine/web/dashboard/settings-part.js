@@ -1,7 +1,7 @@
 // The settings of a queue: defaults, limits and keys.
 
 import * as api from './api.js';
-import { deadLetterChanges, deadLetterFacts, deadLetterFields } from './dead-letters.js';
+import { deadLetterChanges, deadLetterFacts, deadLetterFields, settingsError } from './dead-letters.js';
 import { copyButton, h, keyed, replace, tell } from './dom.js';
 import { flowChanges, flowFacts, flowFields } from './flow.js';
 import { duration, number, setTime, time } from './format.js';
@@ -58,7 +58,7 @@ class SettingsPart extends HTMLElement {
       const defaults = Object.fromEntries(DEFAULTS.map(([name]) => [name, given[name]]).filter(([, value]) => value !== undefined));
       await api.changeQueue(this.queue, {
         max_jobs: given.max_jobs ?? 0, require_lease: given.require_lease, ...(Object.keys(defaults).length || before.defaults ? { defaults } : {}), ...flowChanges(given, before), ...deadLetterChanges(given, before),
-      });
+      }).catch((error) => { throw settingsError(error, given); });
       // Read the stats here: those that the page reads by itself may be older than the change.
       const fresh = await api.stats(this.queue);
       this.page.stats = fresh;

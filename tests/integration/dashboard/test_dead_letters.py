@@ -48,7 +48,7 @@ def test_the_settings_form_refuses_a_dead_letter_queue_that_does_not_exist_or_ma
     with live.client() as client:
         set_dead_letter(client, dead.name, queue.name)
     person.look_at(queue.name, part="/settings")
-    for name, text in (("nowhere", "nowhere"), (dead.name, "")):
+    for name, text in (("nowhere", "There is no queue named 'nowhere'; create it first."), (dead.name, "")):
         person.field("Dead-letter queue").fill(name)
         person.press("Save")
         expect(person.page.get_by_role("alert")).to_contain_text(text or re.compile(r"\w"))
@@ -126,10 +126,10 @@ def test_the_page_of_a_dead_letter_and_the_list_of_errors_offer_to_move_jobs_bac
     expect(
         person.page.get_by_text("Retry starts it again, in this queue, as if it had never been tried.")
     ).to_be_visible()
-    back = person.button("Move jobs like it back")
-    gap = "(it) => it.getBoundingClientRect().left - it.previousSibling.getBoundingClientRect().right"
-    assert back.evaluate(gap) > 4
-    back.click()
+    acts = person.page.get_by_role("button", name=re.compile("^(Move jobs like it back|Retry)$"))
+    expect(acts).to_have_text(["Move jobs like it back", "Retry"])
+    expect(acts.and_(person.page.locator(".primary"))).to_have_text(["Move jobs like it back"])
+    person.press("Move jobs like it back")
     person.dialog("Move failed jobs of").get_by_role("button", name="Move", exact=True).click()
     until("the job is back", lambda: [job.uid for job in queue.jobs()] == uids[:1])
     person.page.keyboard.press("Escape")
@@ -142,6 +142,26 @@ def test_the_page_of_a_dead_letter_and_the_list_of_errors_offer_to_move_jobs_bac
     shown.get_by_role("button", name="Move back").click()
     person.dialog("Move failed jobs of").get_by_role("button", name="Move", exact=True).click()
     until("both jobs are back", lambda: {job.uid for job in queue.jobs()} == set(uids))
+
+
+def test_the_overview_and_the_errors_of_a_queue_link_to_its_dead_letter_queue(
+    person: Person, engine: JobEngine, live: Daemon, queue: Queue
+) -> None:
+    dead = _dead(engine, queue)
+    with live.client() as client:
+        set_dead_letter(client, queue.name, dead.name)
+    person.open()
+    person.sign_in_as_admin(ADMIN_KEY)
+    person.sees("Queues")
+    line = person.page.get_by_text("Failed jobs move to")
+    for part in ("overview", "errors"):
+        person.open(f"queue/{queue.name}/{part}")
+        expect(line).to_have_text(f"Failed jobs move to {dead.name}")
+    person.page.get_by_role("link", name="Jobs", exact=True).click()
+    expect(line).to_be_hidden()
+    person.page.get_by_role("link", name="Overview").click()
+    line.get_by_role("link").click()
+    person.sees(dead.name)
 
 
 def test_all_jobs_that_match_a_filter_are_moved_from_the_list(person: Person, engine: JobEngine, queue: Queue) -> None:

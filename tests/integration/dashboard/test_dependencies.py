@@ -53,7 +53,7 @@ def test_the_page_of_a_job_lists_its_dependencies_and_dependents(person: Person,
     expect(facts).to_contain_text("it waits for the retry")
     change(client, queue.name, 1, new_status="complete")
     change(client, queue.name, 2, new_status="complete")
-    expect(_list(person, "Waits for")).to_have_text(["Complete 00000001 ", "Complete 00000002 "])
+    expect(_list(person, "Waited for")).to_have_text(["Complete 00000001 ", "Complete 00000002 "])
     expect(person.page.get_by_text("It can be claimed. It is the next.")).to_be_visible()
     facts.get_by_role("link", name="nightly").click()
     expect(person.row("Batches", "nightly")).to_be_visible()

@@ -61,6 +61,21 @@ def test_failing_queues_come_first_and_a_chosen_order_is_remembered(
     )
 
 
+def test_a_short_uid_in_a_search_field_gets_the_advice_to_use_the_whole_uid(admin: Person, queue: Queue) -> None:
+    uid = queue.add({}).uid
+    expect(admin.row("Queues", queue.name).first).to_be_visible()
+    find = admin.field("Find a queue or a job’s uid")  # noqa: RUF001  # as it is on the page
+    status = admin.page.get_by_role("main").get_by_role("status")
+    find.fill(uid[:8])
+    expect(status).to_have_text("No queue has this name; a job is found by its whole uid.")
+    find.fill(queue.name)
+    expect(status).to_have_text("")
+    admin.open(f"queue/{queue.name}?q={uid[:8]}")
+    expect(admin.page.get_by_text("A job is found by its whole uid")).to_be_visible()
+    admin.field("Search").fill("nothing")
+    expect(admin.page.get_by_text("Change the filter to see others.")).to_be_visible()
+
+
 def test_a_uid_in_the_search_field_opens_the_job_in_any_queue(admin: Person, queue: Queue) -> None:
     uid = queue.add({}).uid
     expect(admin.row("Queues", queue.name).first).to_be_visible()

@@ -42,7 +42,7 @@ def test_a_tab_can_be_signed_in_to_several_queues(person: Person, engine: JobEng
     person.open()
     person.sign_in(queue.name)
     person.sees(queue.name)
-    person.page.get_by_role("link", name="Sign in").click()
+    person.page.get_by_role("link", name="Sign in to another queue").click()
     person.sees("Sign in to another queue")
     person.sign_in(other.name, "another key")
     person.sees(other.name)
