@@ -100,7 +100,9 @@ class AddingCommand(QueueCommand[A_co], frozen=True, kw_only=True):
         )
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        jobs = self.new_jobs
+        jobs = [job for job in self.new_jobs if job.names_others]
+        if not jobs:
+            return Needs(size=queue.max_jobs > 0, adds=True)
         uids = {job.uid for job in jobs if job.uid is not None}
         derived = {
             derived_uid(queue, job.idempotency_key, grant.key_id)

@@ -45,6 +45,12 @@ class NewJob(Value, frozen=True, kw_only=True):
     #: How the job holds its unique key, and what the add does if another job holds it; None is PLAIN_RULE.
     unique: UniqueRule | None = None
 
+    @property
+    def names_others(self) -> bool:
+        """Whether the job names something that may exist already: its uid or a key, a batch, or other jobs."""
+        has_key = self.idempotency_key is not None or self.unique_key is not None
+        return has_key or self.uid is not None or self.batch is not None or bool(self.depends_on)
+
 
 class Added(Value, frozen=True):
     """The outcome of adding one job."""
