@@ -110,11 +110,10 @@ class AddingCommand(QueueCommand[A_co], frozen=True, kw_only=True):
             if job.uid is None and job.idempotency_key is not None
         }
         awaited = {uid for job in jobs for name, uid in job.depends_on if name == self.queue}
-        keys = frozenset(job.unique_key for job in jobs if job.unique_key is not None)
         batches = frozenset((BATCH, job.batch) for job in jobs if job.batch is not None)
         return Needs(
             uids=frozenset(uids | derived | awaited),
-            unique_keys=keys,
+            unique_keys=frozenset(job.unique_key for job in jobs if job.unique_key is not None),
             items=batches,
             dependants=any(job.depends_on and (job.batch or job.uid or job.idempotency_key) for job in jobs),
             size=queue.max_jobs > 0,

@@ -58,7 +58,7 @@ R = TypeVar("R")
 #: The number of lanes for batched commands; one more lane is for long commands.
 _LANES: Final = 4
 #: Commands whose answers depend on the claims of all servers.
-_OF_ALL_SERVERS: Final = (c.ExplainJob, c.ListClaimers, c.ListQueues, c.ReadStats)
+_OF_ALL_SERVERS: Final = frozenset({c.ExplainJob, c.ListClaimers, c.ListQueues, c.ReadStats})
 #: Seconds until a sweep follows up the ends that a batch has left.
 _LATER: Final = 0.1
 #: The most schedules that are fired in one transaction.
@@ -271,7 +271,7 @@ class PostgresEngine:
     # Commands without waiting
 
     async def ask(self, command: c.Command[A]) -> A:
-        if isinstance(command, _OF_ALL_SERVERS):
+        if type(command) in _OF_ALL_SERVERS:
             self._check_started()
             await self._claims.refresh()
         answer: A = shown((await self._submit(command)).get(), self._ahead)
@@ -281,7 +281,7 @@ class PostgresEngine:
 
     def _submit(self, task: Task) -> "Deferred[Outcome[Any]]":
         self._check_started()
-        has_flow = not self._flows.isdisjoint(task.queue_names)
+        has_flow = bool(self._flows) and not self._flows.isdisjoint(task.queue_names)
         if overlaps(task, has_flow=has_flow):
             return self._shared.submit(task, self._lane_for(task, 1 if has_flow else 0))
         return self._lane_for(task).submit(task)
@@ -331,7 +331,7 @@ class PostgresEngine:
 
     def _waits_behind(self, task: Task) -> bool:
         """Whether a task is a claim or peek, and waiters wait in line for jobs of the same queue."""
-        return isinstance(task, c.Claims | c.Peek) and any(map(self._waiters.line.waits_for, task.queue_names))
+        return isinstance(task, (c.Claims, c.Peek)) and any(map(self._waiters.line.waits_for, task.queue_names))
 
     def _submit_first(self, tasks: Sequence[Task]) -> "list[Deferred[Outcome[Any]]]":
         """Carry out tasks before all others; tasks on the same lane stay in order."""

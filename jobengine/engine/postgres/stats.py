@@ -92,8 +92,9 @@ class ServerActivity:
                 self._forget_outdated(name, result)
                 self._activity.note(name, changed, result.now.elapsed, result.now.elapsed)
                 self._activity.forget_delays(name, _DELAYS)
-            self._activity.note_firings(result.effects)
-            for effect in result.effects:
+            others = [one for one in result.effects if type(one) is not JobEffect]
+            self._activity.note_firings(others)
+            for effect in others:
                 if isinstance(effect, QueueEffect) and isinstance(effect.old, LoadedTable):
                     self._activity.forget(effect.queue)
                     if self.shared is not None:

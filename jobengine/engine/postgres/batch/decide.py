@@ -15,11 +15,12 @@ from msgspec.json import Decoder, Encoder
 from psycopg import Connection
 
 from ....core import commands as c
+from ....core.access import is_of_go_version
 from ....core.dependants import follow_up
 from ....core.effects import Effect, JobEffect, QueueEffect
 from ....core.errors import DomainError
 from ....core.expiring import expire
-from ....core.facts import Fact, ItemSet, QueueChanged, QueueCreated, QueueDeleted
+from ....core.facts import Fact, ItemSet, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from ....core.flow import GATE
 from ....core.model import Job, State
 from ....core.schedules import SCHEDULE, schedule_totals
@@ -38,11 +39,14 @@ from .links import BatchLinks, links_of_batch
 from .loaded import LoadedTables
 from .plan import PlannedCommand, PlannedPart, Task
 from .tables import LoadedTable
-from .write import Change, Writing, changes_of, write_queues
+from .write import Change, Writing, changes_of, with_rare_fields, write_queues
 
 A = TypeVar("A")
-#: The types of facts about queues.
+#: The types of facts about queues, and of facts about jobs, as nearly all are.
 _OF_QUEUES: Final = frozenset({QueueCreated, QueueChanged, QueueDeleted})
+_OF_JOBS: Final = frozenset({JobAdded, JobChanged, JobRemoved})
+#: The commands that delete damaged jobs and queues without a rule.
+_DELETING: Final = (c.DeleteJob, c.DeleteQueue)
 #: The `limit` for `expire` and `follow_up`: too high to be reached, so they handle all that was loaded.
 _ALL: Final = 1 << 30
 _NUMBER_EVENTS: Final = named("number_events")
@@ -121,6 +125,8 @@ class Batch:
     _effects: list[Effect] = field(factory=list, init=False)
     #: The facts about queues; a change is left out if a later fact about the same queue replaces it.
     _of_queues: list[Fact] = field(factory=list, init=False)
+    #: The facts about named things.
+    _of_items: list[ItemSet] = field(factory=list, init=False)
     #: The statements that delete damaged jobs.
     _discarded: list[Statement] = field(factory=list, init=False)
     #: The statements that write named things.
@@ -149,17 +155,20 @@ class Batch:
         is_cut = any(table.cut for table in self.tables.queues.values())
         for one in self.tables.planned:
             lacks_jobs = bool(self._outcomes) and is_cut and any(map(self.tables.lacks_jobs, one.parts))
-            if lacks_jobs or self._is_too_early(one.task):
+            if lacks_jobs or (one.task.removes and self._is_too_early()):
                 # This task and those after it are left for the next batch.
                 break
             self._outcomes.append(self._outcome(one))
         self._end_gates()
-        self._of_queues = _last_of_each_queue([fact for fact in self._facts if type(fact) in _OF_QUEUES])
+        others = [fact for fact in self._facts if type(fact) not in _OF_JOBS]
+        self._of_queues = _last_of_each_queue([fact for fact in others if type(fact) in _OF_QUEUES])
+        self._of_items = [fact for fact in others if type(fact) is ItemSet]
         self._items = self._written_items()
         changes = changes_of(self._jobs(), self._now.known)
-        check_groups(changes)
+        rare = with_rare_fields(changes)
+        check_groups(rare)
         self.links = links_of_batch(
-            self.rows, self._now.known, self.tables.queues, changes, self._effects, self._of_queues
+            self.rows, self._now.known, self.tables.queues, changes, rare, self._effects, self._of_queues
         )
         self._writing = Writing(self.rows, changes, None if self.links is None else self.links.linked)
         self._write_groups()
@@ -183,11 +192,6 @@ class Batch:
     def job_changes(self) -> Sequence[Change]:
         """The changes of jobs, once they are decided."""
         return self._writing.changes
-
-    @property
-    def _written(self) -> int:
-        """The number of decided changes."""
-        return len(self._facts) + len(self._discarded)
 
     def statements(self) -> Iterator[Statement]:
         """
@@ -230,8 +234,7 @@ class Batch:
 
     def _next_firing(self) -> int | None:
         """When the first of the changed schedules fires, in elapsed milliseconds; None if there is none."""
-        changed = [fact for fact in self._facts if type(fact) is ItemSet and fact.kind == SCHEDULE]
-        times = [schedule_totals(fact.value).next for fact in changed]
+        times = [schedule_totals(fact.value).next for fact in self._of_items if fact.kind == SCHEDULE]
         return min((time - self._now.ahead for time in times if time is not None), default=None)
 
     def write_queues(self, connection: "Connection[Row]") -> None:
@@ -252,10 +255,10 @@ class Batch:
                 # Jobs are written from effects, but named things and queues are written from facts.
                 self._facts += [fact for fact in due if type(fact) in (ItemSet, QueueChanged)]
 
-    def _is_too_early(self, task: Task) -> bool:
-        """Whether a task may remove jobs that this batch has completed, and on which others depend."""
+    def _is_too_early(self) -> bool:
+        """Whether a task that removes jobs may remove some that this batch has completed, and others depend on."""
         awaited = {name: table.awaited for name, table in self.tables.queues.items() if table.awaited}
-        return bool(awaited and task.removes) and any(
+        return bool(awaited) and any(
             one.new is not None and one.new.state is State.COMPLETE and one.uid in awaited.get(one.queue, ())
             for one in self._jobs()
         )
@@ -271,24 +274,23 @@ class Batch:
     def _outcome(self, one: PlannedCommand) -> Outcome[Any]:
         if one.refused is not None:
             return Refused(one.refused)
-        before = self._written
+        before = len(self._facts) + len(self._discarded)
         try:
             answer = self._answer(one)
         except DomainError as error:
             return Refused(error)
-        return Done(answer, changed=self._written > before, passed_over=self._has_passed_over(one.task, answer))
+        changed = len(self._facts) + len(self._discarded) > before
+        is_empty = isinstance(answer, c.ClaimResult) and not answer.jobs and not answer.results
+        return Done(answer, changed=changed, passed_over=is_empty and self._has_passed_over(one.task))
 
-    def _has_passed_over(self, task: Task, answer: object) -> bool:
+    def _has_passed_over(self, task: Task) -> bool:
         queues = self.tables.queues
-        is_empty = (
-            isinstance(task, c.Claims) and not task.updates and isinstance(answer, c.ClaimResult) and not answer.jobs
-        )
-        return is_empty and any(name in queues and _passed_over(queues[name]) for name in task.queue_names)
+        return any(name in queues and _passed_over(queues[name]) for name in task.queue_names)
 
     def _answer(self, one: PlannedCommand) -> object:
         if isinstance(one.task, c.Claims):
             return self._claim(one.task, one.parts)
-        if isinstance(one.task, c.DeleteJob | c.DeleteQueue) and self._has_deleted_damaged(one.task):
+        if isinstance(one.task, _DELETING) and self._has_deleted_damaged(one.task):
             return None
         if len(one.parts) == 1:
             return self._decide(one.parts[0], one.parts[0].command)
@@ -324,8 +326,9 @@ class Batch:
         return claims.carry_out(self.tables, self._now.elapsed, decide)
 
     def _decide(self, part: PlannedPart, command: c.QueueCommand[A]) -> A:
-        self._apply(command.renew_key(self.tables))
         table = self.tables.queues[command.queue]
+        if is_of_go_version(table.queue):
+            self._apply(command.renew_key(self.tables))
         table.restrict_to(part)
         # The caller's key was checked when the batch was loaded, and stays valid: commands that change keys share no
         # batch.
@@ -354,17 +357,17 @@ class Batch:
         return (one for one in self._effects if isinstance(one, JobEffect))
 
     def _written_items(self) -> list[Statement]:
-        facts = [fact for fact in self._facts if type(fact) is ItemSet]
-        queues = {fact.queue: self._now.known[fact.queue] for fact in facts}
-        return items_written(self.rows, facts, {name: (one.id, one.queue) for name, one in queues.items()})
+        if not self._of_items:
+            return []
+        queues = {fact.queue: self._now.known[fact.queue] for fact in self._of_items}
+        return items_written(self.rows, self._of_items, {name: (one.id, one.queue) for name, one in queues.items()})
 
     def _write_groups(self) -> None:
         """Prepare the statements that write groups."""
         known, tables = self._now.known, self.tables.queues
         if not self.tables.locked or all(one.queue.flow is None for one in known.values()):
             return
-        items = [fact for fact in self._facts if type(fact) is ItemSet]
-        self._of_groups = group_changes(items, known, tables)
+        self._of_groups = group_changes(self._of_items, known, tables)
         for name, flow in reordered(self._effects, tables).items():
             self._reordered += all_placed(tables[name], known[name].id, flow)
 

@@ -6,7 +6,7 @@ from typing import Final
 from ....core.effects import Effect, QueueEffect
 from ....core.facts import ItemSet
 from ....core.flow import NO_FLOW, Flow
-from ....core.model import NO_RARE, Queue
+from ....core.model import Queue
 from ..database.connection import begin_not_next
 from ..database.group_rows import GroupChanges, placed
 from ..database.pipeline import Statement
@@ -43,11 +43,14 @@ def check_flow(table: LoadedTable, new: Queue, given: Collection[str]) -> None:
         raise FlowWanted(table.queue)
 
 
-def check_groups(changes: Iterable[Change]) -> None:
-    """Raise Redo for a change of a job with a group, if the batch does not know yet that the queue has flow."""
-    for one in changes:
+def check_groups(rare: Iterable[Change]) -> None:
+    """
+    Raise Redo for a change of a job with a group, if the batch does not know yet that the queue has flow. For `rare`
+    see with_rare_fields.
+    """
+    for one in rare:
         job = one.new or one.old
-        if one.queue.queue.flow is None and job is not None and job.spec.rare is not NO_RARE and job.spec.rare.group:
+        if one.queue.queue.flow is None and job is not None and job.spec.rare.group:
             raise Redo
 
 

@@ -15,7 +15,7 @@ from ....core.dependants import end_of_job
 from ....core.dependencies import Awaited, batch_in
 from ....core.effects import Effect, ItemEffect
 from ....core.facts import Fact, QueueDeleted
-from ....core.model import NO_RARE, UNFINISHED, Job
+from ....core.model import UNFINISHED, Job
 from ....core.places import Place, place_of
 from ..database.arrays import bigints, byteas
 from ..database.dependency_rows import (
@@ -50,11 +50,12 @@ def links_of_batch(
     known: Mapping[str, Known],
     tables: Mapping[str, LoadedTable],
     changes: Sequence[Change],
+    rare: Sequence[Change],
     effects: Sequence[Effect],
     facts: Sequence[Fact],
 ) -> "BatchLinks | None":
-    """The changes of dependencies and batches to write; None if there are none."""
-    linked = [one for one in changes if _is_linked(one)]
+    """The changes of dependencies and batches to write; None if there are none. For `rare` see with_rare_fields."""
+    linked = [one for one in rare if _is_linked(one)]
     its = [(known[name].id, table) for name, table in tables.items() if name in known]
     awaited = {(number, uid) for number, table in its for uid in table.awaited}
     freed = {(number, uid) for number, table in its for uid in table.freed}
@@ -81,11 +82,11 @@ def _is_new(change: Change) -> bool:
 def _is_linked(change: Change) -> bool:
     """Whether a job belongs to a batch or depends on others, or did so before."""
     new, old = change.new, change.old
-    if new is not None and new.spec.rare is not NO_RARE and _has_links(new):
+    if new is not None and _has_links(new):
         return True
     if old is None or (new is not None and new.spec is old.spec):
         return False
-    return old.spec.rare is not NO_RARE and _has_links(old)
+    return _has_links(old)
 
 
 def _has_links(job: Job) -> bool:

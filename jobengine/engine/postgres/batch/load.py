@@ -63,8 +63,9 @@ def begin_and_load(
     tables = LoadedTables(now=Now(0, 0, guess), planned=wanted, locked=changes_jobs(tasks))
     tables.find_groups(connection, rows)
     loading = _Loading(connection, rows, tables, keys)
-    queries, flows = loading.queries(), flow_locked(with_flow(guess), flow_lock_of(tasks)) if tables.locked else []
-    opening = [Statement(BEGIN), *first, *flows, queues_read(rows, clock, list(guess))]
+    queries, flows = loading.queries(), with_flow(guess) if tables.locked else ()
+    locks = flow_locked(flows, flow_lock_of(tasks)) if flows else []
+    opening = [Statement(BEGIN), *first, *locks, queues_read(rows, clock, list(guess))]
     answers = together(connection, *opening, *(one.statement for one in queries))
     now = now_of(rows, answers[len(opening) - 1])
     if not now.confirms(guess):
@@ -73,7 +74,6 @@ def begin_and_load(
     if _has_old_keys(now):
         tables.planned = [plan(task, now.known, now.elapsed) for task in tasks]
     loading.take(queries, answers[len(opening) :])
-    loading.finish()
     loading.load_rest()
     return now, tables
 
@@ -151,7 +151,6 @@ class _Loading:
             table, elapsed = self._by_id[queue_id], self.tables.now.elapsed
             self._of_failures |= load_failures(self.connection, self.rows, queue_id, table, part.needs, elapsed)
         self._send(self.queries())
-        self.finish()
         self.load_rest()
         self._send([*self._figures(parts), *self._number_of_queues(), *self._schedules_counted(parts)])
 
@@ -227,7 +226,8 @@ class _Loading:
                 table.unloaded -= len(table.jobs)
 
     def load_rest(self) -> None:
-        """Load the rows that depend on loaded jobs: their batches, and the jobs that firing schedules needs."""
+        """Finish loading jobs, then load what depends on them: their batches, and what firing schedules needs."""
+        self.finish()
         parts = self._parts()
         self._links.prepare(parts)
         self._links.load_batches(parts)

@@ -13,7 +13,7 @@ from psycopg import Connection
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ....core.effects import ItemEffect, JobEffect, QueueEffect
+from ....core.effects import Effect, ItemEffect, JobEffect, QueueEffect
 from ....core.model import FINISHED
 from ...waiting_line import has_become_ready
 from ..batch.decide import Result
@@ -37,7 +37,7 @@ _NOTIFY: Final = named("notify")
 
 def news_of(result: Result) -> News:
     """The news after a batch."""
-    ready, ended, changed = set[str](), set[str](), set[str]()
+    ready, ended, changed, others = set[str](), set[str](), set[str](), list[Effect]()
     for effect in result.effects:
         if isinstance(effect, JobEffect):
             changed.add(effect.queue)
@@ -45,11 +45,13 @@ def news_of(result: Result) -> News:
                 ended.add(effect.queue)
             elif effect.queue not in ready and has_become_ready(effect.old, effect.new):
                 ready.add(effect.queue)
+        else:
+            others.append(effect)
     known = result.now.known
-    items = {effect.queue for effect in result.effects if isinstance(effect, ItemEffect)}
+    items = {effect.queue for effect in others if isinstance(effect, ItemEffect)}
     # In a queue with flow, the end of one job may let another one be claimed.
     ready |= {name for name in changed | items if has_flow(known.get(name))}
-    queues = {effect.queue for effect in result.effects if isinstance(effect, QueueEffect)}
+    queues = {effect.queue for effect in others if isinstance(effect, QueueEffect)}
     # Leave out deleted queues: jobs may have expired in a queue before it was deleted.
     watched = {name for name in changed if name in known and known[name].watched}
     kinds = ((READY, ready | queues), (ENDED, ended | queues), (EVENTS, watched | queues))

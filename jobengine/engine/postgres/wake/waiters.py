@@ -5,8 +5,7 @@ Changes by this server wake them immediately. Changes by other servers are found
 notification, and now and then.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -96,6 +95,14 @@ class PendingClaim:
     queues: Sequence[str]
     #: Whether jobs have become ready in these queues meanwhile, which the claim may not have seen.
     outdated: bool = False
+    _running: "set[PendingClaim]" = field(factory=set, repr=False)
+
+    def __enter__(self) -> "PendingClaim":
+        self._running.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.remove(self)
 
 
 @define(kw_only=True, eq=False)
@@ -118,15 +125,9 @@ class Waiters:
         """Whether anybody waits."""
         return bool(self.line) or bool(self.ends)
 
-    @contextmanager
-    def pending(self, queues: Sequence[str]) -> Iterator[PendingClaim]:
-        """Track a running claim."""
-        one = PendingClaim(queues)
-        self._pending.add(one)
-        try:
-            yield one
-        finally:
-            self._pending.remove(one)
+    def pending(self, queues: Sequence[str]) -> PendingClaim:
+        """A running claim, which is tracked while its context is entered."""
+        return PendingClaim(queues, running=self._pending)
 
     def news(self) -> News:
         """The kinds of news that would wake waiters or concern running claims."""
