@@ -258,7 +258,7 @@ def errors_move(person: Person, _shop: Shop) -> None:
 @_scene
 def dead_letters_move_back(person: Person, shop: Shop) -> None:
     SCENES["dead-letters"](person, shop)
-    person.press("Move back")
+    person.page.get_by_role("paragraph").get_by_role("button", name="Move back").click()
     dialog = person.dialog("Move failed jobs of")
     dialog.get_by_label("Jobs per second").fill("50")
     dialog.get_by_role("button", name="Dry run").click()
@@ -311,7 +311,7 @@ def add_job(person: Person, _shop: Shop) -> None:
     content.fill('{\n  "to": "ada@example.org",\n  "subject": "Your order 2400"\n}')
     person.dialog("Add a job to").get_by_text("Options").click()
     person.dialog("Add a job to").get_by_label("Unique key").fill("order-2400")
-    person.dialog("Add a job to").get_by_label("Debounce, seconds").fill("5")
+    person.dialog("Add a job to").get_by_label("Debounce, seconds", exact=True).fill("5")
 
 
 @_scene
