@@ -142,7 +142,7 @@ def test_an_interrupted_add_of_a_file_is_resumed_and_adds_no_job_twice(shell: Sh
 
 def test_serve_refuses_wrong_options_in_one_line_and_shows_its_help(shell: Shell) -> None:
     why = "jobengine: --api-port must be a whole number from 0 to 65535, not 'x'\n"
-    assert shell("serve", "--api-port", "x", code=1).stderr == why
+    assert shell("serve", "--api-port", "x", code=2).stderr == why
     said = shell("serve", "--help").stdout
     assert said.startswith("Usage: jobengine serve [OPTION]...\n")
     assert said.count("Usage:") == 1
