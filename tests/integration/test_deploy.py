@@ -107,7 +107,14 @@ def test_the_kubernetes_file_uses_known_settings_and_mounts_a_volume_for_the_fil
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
-def test_the_kubernetes_cluster_file_starts_two_servers_after_the_migration() -> None:
+def _key_files(home: Path) -> dict[str, str]:
+    """A file for each setting that names one."""
+    file = home / "key"
+    file.write_text("a key\n")
+    return dict.fromkeys(FILES, str(file))
+
+
+def test_the_kubernetes_cluster_file_starts_two_servers_after_the_migration(tmp_path: Path) -> None:
     resources = _resources("kubernetes-cluster.yaml")
     pod = resources["Deployment"]["spec"]["template"]
     (migrate,), (server,) = pod["spec"]["initContainers"], pod["spec"]["containers"]
@@ -115,7 +122,7 @@ def test_the_kubernetes_cluster_file_starts_two_servers_after_the_migration() ->
     assert migrate["command"][1:] == ["db", "migrate"]
     assert migrate["env"] == server["env"]
     environment = {one["name"]: one["value"] for one in server["env"]}
-    read = read_settings({}, {**environment, **dict.fromkeys(FILES, __file__)})
+    read = read_settings({}, {**environment, **_key_files(tmp_path)})
     assert (read.database_url is not None, read.secret is not None) == (True, True)
     (secret,) = (volume["secret"] for volume in pod["spec"]["volumes"] if "secret" in volume)
     assert secret["secretName"] == "jobengine"
@@ -129,7 +136,7 @@ def _services() -> dict[str, Any]:
     return services_of_compose("--profile", "cluster")
 
 
-def test_the_compose_cluster_file_starts_two_servers_with_few_rights_after_the_migration() -> None:
+def test_the_compose_cluster_file_starts_two_servers_with_few_rights_after_the_migration(tmp_path: Path) -> None:
     services = _services()
     one = services["one"]
     assert services["two"] == one
@@ -138,7 +145,7 @@ def test_the_compose_cluster_file_starts_two_servers_with_few_rights_after_the_m
     assert services["migrate"]["entrypoint"][1:] == ["db", "migrate"]
     assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
     assert {name for name, its in services.items() if its.get("profiles") != ["cluster"]} == {"jobengine"}
-    read = read_settings({}, {**one["environment"], **dict.fromkeys(FILES, __file__)})
+    read = read_settings({}, {**one["environment"], **_key_files(tmp_path)})
     assert (read.database_url is not None, read.secret is not None) == (True, True)
 
 

@@ -233,11 +233,12 @@ export class JobRows {
 
   /** Show how far a job is, or why it can't be claimed yet. */
   #drawProgress({ job, progress, due, state }) {
-    const stopped = this.stopped.get(job.group);
+    const stopped = job.state === 'queued' && !job.waiting && this.stopped.get(job.group);
     const at = isEarly(job) && !stopped ? job.not_before : null;
-    setText(progress, progressText(job, stopped));
+    setText(progress, stopped ? `group ${stopped}` : progressText(job));
     due.hidden = at === null;
-    state.classList.toggle('later', at !== null);
+    // On a phone there is no room for the time of the last change beside these.
+    state.classList.toggle('later', Boolean(stopped) || at !== null);
     setTime(due, at);
   }
 
@@ -257,8 +258,7 @@ export class JobRows {
   }
 }
 
-function progressText(job, stopped) {
-  if (stopped && job.state === 'queued' && !job.waiting) return `group ${stopped}`;
+function progressText(job) {
   if (isEarly(job)) return isRetried(job) ? 'retry ' : 'ready ';
   if (job.state !== 'inprogress') return '';
   return [job.progress !== undefined && `${job.progress} %`, job.cancel_requested && 'cancelling'].filter(Boolean).join(', ');

@@ -136,6 +136,7 @@ def test_the_list_marks_the_queued_jobs_of_paused_and_held_groups(person: Person
         person.page.set_viewport_size({"width": width, "height": 800})
         cell = person.row("Jobs", paused).locator(".c-state")
         assert cell.evaluate("(cell) => cell.scrollWidth <= cell.clientWidth")
+        expect(cell.locator(".phone")).to_be_hidden()
     expect(person.row("Jobs", held)).to_contain_text("Queued group held")
     expect(person.row("Jobs", other)).not_to_contain_text(re.compile("paused|held"))
     person.page.get_by_role("link", name="Groups").click()
