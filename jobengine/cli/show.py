@@ -147,7 +147,7 @@ _DEPENDENCIES: Final = "dependencies"
 #: Advice for HTTP in a reason, and what replaces it.
 _AT_A_SHELL: Final = {
     'send new_status "queued" with {"depends_on": []}.': "use `jobengine retry {queue} {uid} --without-dependencies`.",
-    "set its state to queued to run it again.": "`jobengine retry {queue} {uid}` runs it again.",
+    "set its state to queued to run it again": "`jobengine retry {queue} {uid}` runs it again",
     "move it back with move_to.": "move it back with `jobengine move`.",
 }
 _PAUSED: Final = "The queue is paused. "

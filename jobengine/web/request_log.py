@@ -32,6 +32,8 @@ class _LogFields(Struct, frozen=True):
     uid: bool
     #: The command's field with many jobs, if it has one.
     many: str
+    #: Whether the command may be only asked what it would do.
+    dry_run: bool
     #: Whether the command may wait.
     wait: bool
     #: Whether the command always waits.
@@ -42,7 +44,7 @@ class _LogFields(Struct, frozen=True):
 def _log_fields(kind: type[Struct]) -> _LogFields:
     fields = kind.__struct_fields__
     many = next((name for name in ("jobs", "updates") if name in fields), "")
-    return _LogFields("uid" in fields, many, "wait" in fields, kind is c.Subscribe)
+    return _LogFields("uid" in fields, many, "dry_run" in fields, "wait" in fields, kind is c.Subscribe)
 
 
 def note_claimed(request: JobRequest, claimed: Sequence[c.Claimed]) -> None:
@@ -82,6 +84,8 @@ class RequestLog:
         many = getattr(any_command, fields.many) if fields.many else ()
         if many:
             notes["jobs"] = len(many)
+        if fields.dry_run and any_command.dry_run:
+            notes["dry_run"] = "true"
         # A claim with updates never waits.
         if (fields.wait and any_command.wait and not many) or fields.endless:
             request.waits = True

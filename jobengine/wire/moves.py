@@ -69,6 +69,12 @@ def dead_letter_value(queue: Queue) -> dict[str, Any]:
     return {"dead_letter": {**value, "missing": True} if its.missing else value}
 
 
+def may_return(explanation: Explanation) -> bool:
+    """Whether a failed job may be moved back: not if its queue has a dead-letter queue, from which it has come back."""
+    job = explanation.job
+    return job.state is State.FAILED and job.spec.rare.moved_from is not None and explanation.queue.dead_letter is None
+
+
 def moved_reason(explanation: Explanation) -> str:
     """Where a job came from, and why it was not moved, as sentences with a space before each."""
     job, setting = explanation.job, explanation.queue.dead_letter
@@ -81,7 +87,5 @@ def moved_reason(explanation: Explanation) -> str:
         text += " It is about to be moved into the dead-letter queue."
     if origin is None:
         return text
-    # In a queue with a dead-letter queue, the failed job has come back from there: don't advise to move it back.
-    may_return = job.state is State.FAILED and setting is None
-    advice = "; to run it there, move it back with move_to" if may_return else ""
+    advice = "; to run it there, move it back with move_to" if may_return(explanation) else ""
     return f"{text} It came from the queue {origin.queue!r} at {time_text(origin.at // 1000)}{advice}."

@@ -19,7 +19,7 @@ from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, 
 from ..core.schedules import ScheduledBy, scheduled_by
 from ..core.stats import GroupReport, QueueStats, Times
 from .links import link_value, with_dependencies
-from .moves import dead_letter_value, moved_reason
+from .moves import dead_letter_value, may_return, moved_reason
 from .shown_job import is_cancelled, job_value, not_before_of, to_json
 from .time_text import time_text
 from .unique_keys import key_reason
@@ -314,7 +314,8 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
         return f"It is in progress{holder and f', held{holder}'}{until}.{requested if is_cancelled(job) else ''}"
     if job.state is not State.QUEUED:
         state = f"It was cancelled{holder and f' while held{holder}'}" if job.cancelled else f"It is {job.state}"
-        again = f"{_like(explanation)}{state}; set its state to queued to run it again."
+        here = " in this queue" if may_return(explanation) else ""
+        again = f"{_like(explanation)}{state}; set its state to queued to run it again{here}."
         return failed_reason(explanation.queue.name, links) if links else again
     paused = "The queue is paused. " if explanation.queue.paused else ""
     not_before = not_before_of(job.standing)

@@ -222,11 +222,12 @@ _HOLDERS = [_HOLDER]
 
 
 def test_explain_of_a_failed_job_names_the_commands_that_run_it_again(shell: Shell) -> None:
-    reason = "It is failed; set its state to queued to run it again. To run it there, move it back with move_to."
+    queued = "It is failed; set its state to queued to run it again in this queue."
+    reason = f"{queued} To run it there, move it back with move_to."
     shell.mail.answers["explain"] = Explanation({"uid": UID, "state": "failed", "reason": reason})
     lines = dict(line.split("\t") for line in shell("explain", "mail", UID).stdout.splitlines())
     assert lines["reason"] == (
-        f"It is failed; `jobengine retry mail {UID}` runs it again. "
+        f"It is failed; `jobengine retry mail {UID}` runs it again in this queue. "
         "To run it there, move it back with `jobengine move`."
     )
 

@@ -132,6 +132,13 @@ def test_the_identity_of_a_key_is_looked_up_once_and_cached_for_ten_seconds(
 
 
 @pytest.mark.slow
+def test_the_line_of_a_dry_run_says_so(server: MemoryServer, events: list[LogEvent]) -> None:
+    add(server)
+    for dry in ("true", "false"):
+        assert server.call("DELETE", f"/api/v1/jobs?queueName=q&all=true&dry_run={dry}").json == {"matched": 1}
+    assert [line.notes.get("dry_run") for line in _lines(events)[-2:]] == ["true", None]
+
+
 def test_a_streamed_list_is_logged_in_one_line(server: MemoryServer, events: list[LogEvent]) -> None:
     for _ in range(600):
         add(server)

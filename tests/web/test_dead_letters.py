@@ -77,7 +77,10 @@ def test_a_moved_job_shows_its_former_queue(server: MemoryServer) -> None:
     assert (job["state"], job["error"]) == ("failed", "e")
     assert job["moved_from"] == {"queue_name": "q", "at": START}
     came = f"It came from the queue 'q' at {time_text(START)}"
-    assert explain(server, uid, "dead")["reason"].endswith(f"{came}; to run it there, move it back with move_to.")
+    assert explain(server, uid, "dead")["reason"] == (
+        "It is failed; set its state to queued to run it again in this queue. "
+        f"{came}; to run it there, move it back with move_to."
+    )
     again = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": job})
     assert again.status == 201
     assert "moved_from" not in again.json

@@ -391,7 +391,7 @@ function readable(explanation, job, retries) {
   if (explanation.held_by === 'dependencies') return linkReason(explanation);
   const text = withoutOrigin(explanation, job).replaceAll(UTC_TIME, (time) => exact(secondOf(time))).replace(/\b\d{4,}(?= jobs\b)/g, number);
   if (!FINISHED.includes(state)) return text;
-  const [, rest = ''] = text.split(' to run it again.');
+  const [, rest = ''] = text.split(/ to run it again(?: in this queue)?\./);
   const retry = retries ? ` Retry starts it again${belongsElsewhere(explanation) ? ', in this queue,' : ''} as if it had never been tried.` : '';
   return `${job.cancelled ? 'Cancelled' : state === 'failed' ? 'Failed, no attempts left' : 'Complete'}.${alikeText(explanation)}${retry}${rest}`;
 }
