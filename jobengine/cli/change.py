@@ -200,7 +200,7 @@ def retry(**options: Any) -> None:
 
 
 class _RetryOfOne:
-    """Queues jobs again that are given by uid; a job in progress stays with its worker."""
+    """Queues jobs again, each given by its uid. A job in progress stays with its worker."""
 
     def __init__(self, queue: Queue, changes: JobChanges) -> None:
         self._queue = queue
@@ -226,7 +226,7 @@ class _RetryOfOne:
         return self._queue.update(uid, **changes)
 
     def outcome(self, job: Job) -> Sentence:
-        """What has happened to a job."""
+        """The end of the sentence about a job that `retry` has changed."""
         return _NO_DELAY if job.uid in self._queued else _AGAIN.after
 
 

@@ -15,13 +15,15 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from .settings import BadSetting
+
 #: The beginnings of endpoints that speak TLS.
 _TLS: Final = ("ssl:", "tls:")
 #: The directory of certificates in Twisted's endpoint `tls:DIRECTORY:PORT`, with its escapes.
 _DIRECTORY: Final = re.compile(r"tls:((?:[^:=\\]|\\.)+)(?::|$)")
 #: Python's error for a port that is not a number begins with this, and ends with the port in quotes.
 _NO_NUMBER: Final = "invalid literal for int() with base 10: "
-#: The beginning of OpenSSL's errors, which are lists of tuples.
+#: How the texts of OpenSSL's errors begin: they are lists of tuples.
 _OPENSSL: Final = "[("
 
 
@@ -35,7 +37,7 @@ class _Place:
     """An endpoint; str() is the address at which it listens, such as http://127.0.0.1:6006."""
 
     _endpoint: IStreamServerEndpoint
-    #: The endpoint as it is written.
+    #: The endpoint as LISTEN or the other settings have it.
     _text: str
     _scheme: str
     _address: Any = field(default=None, init=False)
@@ -53,7 +55,7 @@ class _Place:
         if isinstance(error, CannotListenError) and getattr(error.socketError, "errno", None) == errno.EADDRINUSE:
             raise PortTaken(f"{error} Choose another port with --api-port or API_PORT, or in LISTEN if that is set.")
         if isinstance(error, OverflowError):
-            raise ValueError(what_is_wrong(self._text, error))
+            raise BadSetting(what_is_wrong(self._text, error))
         return failure
 
     def __str__(self) -> str:

@@ -24,6 +24,7 @@ from .. import __version__
 from ..engine.door import Engine
 from ..http.site import JobSite
 from ..storage.errors import (
+    BadUrl,
     Damaged,
     Locked,
     NewerFormat,
@@ -66,6 +67,7 @@ class Exit(IntEnum):
 
 _EXITS: Final[Mapping[type[Exception], Exit]] = {
     BadSetting: Exit.BAD_SETTING,
+    BadUrl: Exit.BAD_SETTING,
     WrongSecret: Exit.WRONG_SECRET,
     Locked: Exit.LOCKED,
     Damaged: Exit.UNREADABLE,
@@ -180,7 +182,7 @@ class Daemon(Service):
 
     def _start(self) -> None:
         self._log.info("JobEngine {version} is starting", version=__version__)
-        # Before the database is opened: its error may be due to a mistyped name.
+        # The database is opened after these warnings: if that fails, a mistyped name may be why.
         for warning in self._announcement.mistyped:
             self._log.warn("{text}", text=warning)
         self._allow_connections(self._site.limits.connections)

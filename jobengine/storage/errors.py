@@ -5,6 +5,10 @@ class StorageError(Exception):
     """The database can't be opened or written."""
 
 
+class BadUrl(StorageError):
+    """DATABASE_URL is not a connection string."""
+
+
 class WrongSecret(StorageError):
     """The header is intact, but this SECRET does not decrypt its data key."""
 

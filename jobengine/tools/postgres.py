@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..daemon.secret_file import BadSecret, secret_from
-from ..storage.errors import StorageError
+from ..storage.errors import BadUrl, StorageError
 from ..storage.frames import Kdf
 from .database_secret import find_set_secret
 from .source import Progress, no_progress
@@ -48,7 +48,7 @@ def database(environment: Mapping[str, str]) -> Iterator["Connection[Row]"]:
         from ..engine.postgres.database import connection
     try:
         made = connection.connected(os.fsdecode(url).strip())
-    except connection.BadUrl as error:
+    except BadUrl as error:
         raise BadSecret(str(error)) from None
     with connection.storage_failures(), made:
         yield made

@@ -12,7 +12,7 @@ FOR_CHANGE_QUEUE: Final[Mapping[str, str]] = {
     "access_key": "To create a queue, send PUT /api/v1/queue; to change its key, send new_access_key.",
 }
 _SETTINGS_LATER: Final = "Create the queue first; then send its settings by POST /api/v1/queue."
-#: Fields of POST /api/v1/queue that are no settings.
+#: Fields of POST /api/v1/queue that are not settings.
 _NO_SETTINGS: Final = ("name", "new_access_key", "old_key_seconds")
 FOR_ADD_JOBS: Final[Mapping[str, str]] = {"updates": _TO_CHANGE_MANY, "content": _TO_ADD}
 FOR_BATCH: Final[Mapping[str, str]] = {

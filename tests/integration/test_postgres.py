@@ -70,6 +70,7 @@ def test_a_start_without_tables_exits_with_4_and_migrate_creates_the_tables(
     [
         ({"SECRET": "another"}, 3, "the SECRET is not the one this database was made with. It came from SECRET"),
         ({"SECRET": ""}, 2, "SECRET must be set with DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://me:hunter2 too@db/jobs"}, 2, "with known parameters, and %20 for a space"),
         ({"DATABASE_URL": "host=/nowhere password=hunter2"}, 1, "No such file or directory. Is the server running"),
     ],
 )

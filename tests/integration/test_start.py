@@ -203,13 +203,13 @@ def test_a_start_with_a_bad_setting_exits_with_2_and_one_line_and_makes_no_file(
     ("name", "value", "code", "reason"),
     [
         ("API_HOST", "192.0.2.1", 1, "192.0.2.1"),
-        ("LISTEN", "tcp:70000", 1, "a port is a number from 0 to 65535; for example tcp:6006"),
+        ("LISTEN", "tcp:70000", 2, "a port is a number from 0 to 65535; for example tcp:6006"),
         ("DB_PATH", "/proc/none/db", 1, "DB_PATH"),
         ("DB_PATH", ".", 2, "DB_PATH"),
         ("DB_PATH", "log/db", 1, "DB_PATH"),
     ],
 )
-def test_a_start_exits_with_1_or_2_if_the_system_refuses_a_setting(
+def test_a_start_exits_with_1_or_2_if_a_setting_can_not_be_used(
     make_daemon: MakeDaemon, name: str, value: str, code: int, reason: str
 ) -> None:
     daemon = make_daemon(settings={"DB_PATH": "data/db", name: value})

@@ -75,3 +75,12 @@ def arrive(browser: Browser, url: str) -> Iterator[Arrive]:
 @pytest.fixture
 def person(arrive: Arrive) -> Person:
     return arrive()
+
+
+@pytest.fixture
+def admin(person: Person) -> Person:
+    """An admin at the table of all queues."""
+    person.open()
+    person.sign_in_as_admin(ADMIN_KEY)
+    person.sees("Queues")
+    return person

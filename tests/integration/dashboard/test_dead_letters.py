@@ -6,7 +6,6 @@ from playwright.sync_api import expect
 
 from jobengine.client import JobEngine, Queue
 from tests.integration.daemons import Daemon, until
-from tests.integration.shells import ADMIN_KEY
 
 from .dead_letters import set_dead_letter
 from .person import Person
@@ -80,7 +79,7 @@ def test_a_missing_dead_letter_queue_is_marked_and_can_be_set_again(
 
 
 def test_failed_jobs_are_moved_back_from_a_dead_letter_queue_at_a_pace(
-    person: Person, engine: JobEngine, live: Daemon, queue: Queue
+    admin: Person, engine: JobEngine, live: Daemon, queue: Queue
 ) -> None:
     dead, other = _dead(engine, queue), engine.queue(f"{queue.name} too")
     other.create()
@@ -91,13 +90,10 @@ def test_failed_jobs_are_moved_back_from_a_dead_letter_queue_at_a_pace(
     for one, uid in [*((queue, uid) for uid in uids), (other, other.add({}).uid)]:
         one.update(uid, new_status="failed", error="no route")
     until("the failed jobs were moved", lambda: dead.stats().size == 4)
-    person.open()
-    person.sign_in_as_admin(ADMIN_KEY)
-    person.sees("Queues")
-    person.open(f"queue/{dead.name}")
-    expect(person.page.get_by_text("Failed jobs here came from")).to_contain_text(other.name)
-    person.press(f"Move back to {queue.name}")
-    dialog = person.dialog("Move failed jobs of")
+    admin.open(f"queue/{dead.name}")
+    expect(admin.page.get_by_text("Failed jobs here came from")).to_contain_text(other.name)
+    admin.press(f"Move back to {queue.name}")
+    dialog = admin.dialog("Move failed jobs of")
     expect(dialog.get_by_label("To queue")).to_have_value(queue.name)
     dialog.get_by_label("Jobs per second").fill("0.01")
     dialog.get_by_role("button", name="Dry run").click()
@@ -110,7 +106,7 @@ def test_failed_jobs_are_moved_back_from_a_dead_letter_queue_at_a_pace(
 
 
 def test_the_page_of_a_dead_letter_and_the_list_of_errors_offer_to_move_jobs_back(
-    person: Person, engine: JobEngine, live: Daemon, queue: Queue
+    admin: Person, engine: JobEngine, live: Daemon, queue: Queue
 ) -> None:
     dead = _dead(engine, queue)
     with live.client() as client:
@@ -119,49 +115,43 @@ def test_the_page_of_a_dead_letter_and_the_list_of_errors_offer_to_move_jobs_bac
     for uid, error in zip(uids, ("no route", "no space"), strict=True):
         queue.update(uid, new_status="failed", error=error)
     until("the failed jobs were moved", lambda: dead.stats().size == 2)
-    person.open()
-    person.sign_in_as_admin(ADMIN_KEY)
-    person.sees("Queues")
-    person.open(f"queue/{dead.name}/job/{uids[0]}")
+    admin.open(f"queue/{dead.name}/job/{uids[0]}")
     expect(
-        person.page.get_by_text("Retry starts it again, in this queue, as if it had never been tried.")
+        admin.page.get_by_text("Retry starts it again, in this queue, as if it had never been tried.")
     ).to_be_visible()
-    acts = person.page.get_by_role("button", name=re.compile("^(Move jobs like it back|Retry)$"))
+    acts = admin.page.get_by_role("button", name=re.compile("^(Move jobs like it back|Retry)$"))
     expect(acts).to_have_text(["Move jobs like it back", "Retry"])
-    expect(acts.and_(person.page.locator(".primary"))).to_have_text(["Move jobs like it back"])
-    person.press("Move jobs like it back")
-    person.dialog("Move failed jobs of").get_by_role("button", name="Move", exact=True).click()
+    expect(acts.and_(admin.page.locator(".primary"))).to_have_text(["Move jobs like it back"])
+    admin.press("Move jobs like it back")
+    admin.dialog("Move failed jobs of").get_by_role("button", name="Move", exact=True).click()
     until("the job is back", lambda: [job.uid for job in queue.jobs()] == uids[:1])
-    person.page.keyboard.press("Escape")
-    person.open(f"queue/{dead.name}/errors")
-    shown = person.page.get_by_role("listitem").filter(has_text="no space")
+    admin.page.keyboard.press("Escape")
+    admin.open(f"queue/{dead.name}/errors")
+    shown = admin.page.get_by_role("listitem").filter(has_text="no space")
     shown.get_by_role("button", name="Retry").click()
-    dialog = person.dialog("Retry 1 job")
+    dialog = admin.dialog("Retry 1 job")
     expect(dialog).to_contain_text(f"They stay in this queue, even if their workers are only in “{queue.name}”")
     dialog.get_by_role("button", name="Keep as it is").click()
     shown.get_by_role("button", name="Move back").click()
-    person.dialog("Move failed jobs of").get_by_role("button", name="Move", exact=True).click()
+    admin.dialog("Move failed jobs of").get_by_role("button", name="Move", exact=True).click()
     until("both jobs are back", lambda: {job.uid for job in queue.jobs()} == set(uids))
 
 
 def test_the_overview_and_the_errors_of_a_queue_link_to_its_dead_letter_queue(
-    person: Person, engine: JobEngine, live: Daemon, queue: Queue
+    admin: Person, engine: JobEngine, live: Daemon, queue: Queue
 ) -> None:
     dead = _dead(engine, queue)
     with live.client() as client:
         set_dead_letter(client, queue.name, dead.name)
-    person.open()
-    person.sign_in_as_admin(ADMIN_KEY)
-    person.sees("Queues")
-    line = person.page.get_by_text("Failed jobs move to")
+    line = admin.page.get_by_text("Failed jobs move to")
     for part in ("overview", "errors"):
-        person.open(f"queue/{queue.name}/{part}")
+        admin.open(f"queue/{queue.name}/{part}")
         expect(line).to_have_text(f"Failed jobs move to {dead.name}")
-    person.page.get_by_role("link", name="Jobs", exact=True).click()
+    admin.page.get_by_role("link", name="Jobs", exact=True).click()
     expect(line).to_be_hidden()
-    person.page.get_by_role("link", name="Overview").click()
+    admin.page.get_by_role("link", name="Overview").click()
     line.get_by_role("link").click()
-    person.sees(dead.name)
+    admin.sees(dead.name)
 
 
 def test_all_jobs_that_match_a_filter_are_moved_from_the_list(person: Person, engine: JobEngine, queue: Queue) -> None:

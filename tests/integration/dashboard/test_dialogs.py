@@ -6,7 +6,6 @@ import pytest
 from playwright.sync_api import expect
 
 from jobengine.client import JobEngine, Queue
-from tests.integration.shells import ADMIN_KEY
 
 from .person import Person
 
@@ -42,14 +41,6 @@ DIALOGS: dict[str, tuple[str, Callable[[Person], None]]] = {
     "Purge the queue “Q”": ("/overview", _choose("Purge")),
     "Delete the queue “Q”": ("/workers", _choose("Delete queue")),
 }
-
-
-@pytest.fixture
-def admin(person: Person) -> Person:
-    person.open()
-    person.sign_in_as_admin(ADMIN_KEY)
-    person.sees("Queues")
-    return person
 
 
 @pytest.mark.parametrize("heading", DIALOGS)

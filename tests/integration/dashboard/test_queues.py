@@ -11,15 +11,6 @@ from tests.integration.shells import ADMIN_KEY
 from .person import Person
 
 
-@pytest.fixture
-def admin(person: Person) -> Person:
-    """An admin at the table of all queues."""
-    person.open()
-    person.sign_in_as_admin(ADMIN_KEY)
-    person.sees("Queues")
-    return person
-
-
 def test_the_table_of_queues_has_counts_age_rates_and_workers(person: Person, queue: Queue) -> None:
     queue.add_many([{}] * 7)
     queue.add({}, delay_seconds=3600)

@@ -42,10 +42,11 @@ from .tables import LoadedTable
 from .write import Change, Writing, changes_of, with_rare_fields, write_queues
 
 A = TypeVar("A")
-#: The types of facts about queues, and of facts about jobs, as nearly all are.
+#: The types of facts about queues.
 _OF_QUEUES: Final = frozenset({QueueCreated, QueueChanged, QueueDeleted})
+#: The types of facts about jobs, as nearly all are.
 _OF_JOBS: Final = frozenset({JobAdded, JobChanged, JobRemoved})
-#: The commands that delete damaged jobs and queues without a rule.
+#: The commands that may delete a damaged job or queue, which no rule can read.
 _DELETING: Final = (c.DeleteJob, c.DeleteQueue)
 #: The `limit` for `expire` and `follow_up`: too high to be reached, so they handle all that was loaded.
 _ALL: Final = 1 << 30

@@ -82,7 +82,7 @@ def _built(changes: GroupChanges, last: Sequence[Statement]) -> Iterator[Stateme
 
 
 def _without_begun(groups: LoadedGroups) -> list[Statement]:
-    """The statements but the one that begin_claim has sent; raises Redo if the batch needs a different statement."""
+    """All statements except the one that begin_claim has sent. Raises Redo if that one is not what the batch needs."""
     begun, made = groups.changes.begun, groups.changes.statements()
     if begun is not None:
         if begun.statement not in made:

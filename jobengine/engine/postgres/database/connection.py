@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import DiskFull, InsufficientPrivilege, ReadOnlySqlTransaction
 from psycopg.pq.abc import PGconn
 
-from ....storage.errors import StorageError
+from ....storage.errors import BadUrl, StorageError
 from ..sql import NamedStatement, named
 from .pipeline import Row, Statement, Trips, nothing
 
@@ -56,10 +56,6 @@ _KINDS: Final = (
 _NO_HOST: Final = re.compile("failed to resolve host|could not translate host name")
 _ENCODE: Final = ", where / and @ of a password are written %2F and %40"
 _READ_SETTINGS: Final = named("read_settings")
-
-
-class BadUrl(StorageError):
-    """DATABASE_URL is not a connection string."""
 
 
 class NotConnected(StorageError):
@@ -113,7 +109,10 @@ def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[]
         _check(made, settings, waits=interval is False)
     except ProgrammingError:
         # Raised without the driver's error, which quotes the string with its password.
-        raise BadUrl("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
+        raise BadUrl(
+            "DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine, with known parameters, "
+            "and %20 for a space in a password"
+        ) from None
     except (OperationalError, InterfaceError) as error:
         raise NotConnected(_in_one_line(error)) from None
     made.on_round_trip = round_trip

@@ -180,14 +180,14 @@ NOT_READ: Final[tuple[RowRank, int]] = (NO_CLAIM_START, 0)
 #: The changes of the four counts of a group: ready, delayed, running and failed jobs.
 _Counts = tuple[int, ...]
 _UNCHANGED: Final[_Counts] = (0, 0, 0, 0)
-#: The changes by a job that was in one count and now is in another, or in none. Most groups have just one such change,
-#: so they share these tuples.
+#: How the counts change if a job leaves one of them, enters one, or both; by the indexes of the two, or None. Most
+#: groups of a batch have just one such change, so they share these tuples.
 _MOVED: Final[Mapping[tuple[int | None, int | None], _Counts]] = {
     (was, now): tuple((at == now) - (at == was) for at in range(4))
     for was in (None, *range(4))
     for now in (None, *range(4))
 }
-#: The changes by a claim.
+#: How the counts change if a job is claimed.
 _CLAIMED: Final = _MOVED[READY, RUNNING]
 
 

@@ -95,7 +95,7 @@ def test_sealed_names_are_cached_by_queue_kind_and_name(its_rows: Rows, monkeypa
 
 @pytest.mark.parametrize("cancelled", [False, True])
 @pytest.mark.parametrize("state", State)
-def test_a_job_has_the_key_of_its_group_if_it_is_counted_there(state: State, cancelled: bool) -> None:
+def test_a_row_has_the_key_of_the_group_only_if_the_group_counts_the_job(state: State, cancelled: bool) -> None:
     its, spec = Rows(Seal(KEY)), spec_of(UID, rare=Rare(group="g"))
     one = Job(spec, Standing(state=state, updated=1, notes=Notes(cancelled=cancelled)))
     assert key_of(its, one) == (None if counted_in(one) is None else its.group("g"))
