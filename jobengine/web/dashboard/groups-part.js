@@ -178,7 +178,7 @@ class GroupsPart extends HTMLElement {
   #none() {
     if (this.#cursors.length > 1) return empty('There are no more groups');
     if (this.#name) return empty('No group has this name', 'A group is shown while it has unfinished jobs, settings of its own or a hold.');
-    return empty('No job has a group', 'A job that is added with a group is counted here. The limits of groups are among the settings.');
+    return empty('No group has unfinished jobs', 'A job that is added with a group is counted here until it has finished. The limits of groups are among the settings.');
   }
 
   // Rows

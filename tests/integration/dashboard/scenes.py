@@ -52,7 +52,7 @@ _AT: Final = {
     "schedules-empty": ("queue/empty/schedules", "There is no schedule here"),
     "schedules-of-all": ("schedules", "nightly"),
     "schedule": ("queue/reports/schedules?schedule=nightly%20sales%20report", "Next times"),
-    "groups-empty": ("queue/empty/groups", "No job has a group"),
+    "groups-empty": ("queue/empty/groups", "No group has unfinished jobs"),
     "batches": ("queue/imports/batches", "import-7"),
     "batches-empty": ("queue/empty/batches", "There is no batch here"),
     "job-linked": ("queue/imports/job/{linked}", "It waits for 2 jobs"),
