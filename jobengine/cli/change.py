@@ -9,7 +9,7 @@ import click
 from jobengine.client import Conflict, Job, JobChanges, Queue
 
 from .command import command
-from .parameters import CONDITIONS, PER_SECOND, Content, Seconds, State, WholeNumber, parse_json, read_text
+from .parameters import CONDITIONS, PER_SECOND, Content, Seconds, State, WholeFrom, WholeNumber, parse_json, read_text
 from .selection import Selection, Sentence, Words, act, selection
 from .session import Session, current
 from .suggestions import complete_groups
@@ -42,7 +42,7 @@ _NEW_STATUS: Final = " --state selects jobs by their state; --new-status sets it
 @click.option("--without-dependencies", is_flag=True, help="The jobs wait for no other job any more.")
 @click.option("--content", type=Content(), metavar="JSON", help="New content: JSON, - for standard input, or @FILE.")
 @click.option("--new-status", type=State(), help="The new state.")
-@click.option("--progress", type=click.IntRange(0, 100), help="The progress, in per cent.")
+@click.option("--progress", type=WholeFrom(0, 100), help="The progress, in per cent.")
 @click.option("--result", metavar="JSON", help="The result: JSON, - for standard input, or @FILE.")
 @click.option("--error", "new_error", metavar="TEXT", help="What went wrong.")
 @click.option("--no-retry", is_flag=True, help="With --new-status failed: the job is not retried.")

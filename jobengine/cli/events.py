@@ -9,7 +9,7 @@ from jobengine.client import EventsLost, JobEvent, Unavailable
 
 from .columns import EVENTS
 from .command import command
-from .parameters import QUEUE
+from .parameters import QUEUE, WholeFrom
 from .session import Session, current
 from .terminal_text import json_text, plain
 
@@ -17,7 +17,7 @@ from .terminal_text import json_text, plain
 @command("events", "jobengine events mail --count 1\njobengine events mail --json")
 @QUEUE
 @click.option("--after", metavar="ID", help="Start after the event with this id, which --json shows.")
-@click.option("--count", type=click.IntRange(1), help="Stop after this many events.")
+@click.option("--count", type=WholeFrom(1), help="Stop after this many events.")
 def events(queue_name: str, after: str | None, count: int | None) -> None:
     """
     Follow the changes of state of a queue's jobs, until Ctrl-C.

@@ -10,7 +10,7 @@ from jobengine.client import Group, GroupSort
 
 from .columns import GROUPS
 from .command import Command, command, group
-from .parameters import GROUP, LIMIT, QUEUE, RATE, given_limits, hold_end, hold_options, list_options
+from .parameters import GROUP, LIMIT, QUEUE, RATE, WholeFrom, given_limits, hold_end, hold_options, list_options
 from .session import current
 from .terminal_text import moment
 
@@ -63,7 +63,7 @@ def show(queue_name: str, group_name: str) -> None:
     "--limit", type=LIMIT, metavar="N", help="The most jobs of the group in progress, instead of the queue's."
 )
 @click.option("--rate", type=RATE, metavar="COUNT/TIME", help="The most claims in TIME, instead of the queue's.")
-@click.option("--weight", type=click.IntRange(1), help="The group's share in fair order; default 1.")
+@click.option("--weight", type=WholeFrom(1), help="The group's share in fair order; default 1.")
 def set_group(queue_name: str, group_name: str, weight: int | None, **limits: Any) -> None:
     """
     Give a group settings of its own; others stay unchanged.

@@ -8,7 +8,7 @@ import click
 from jobengine.client import OnDependencyFailure
 
 from .output import Output
-from .parameters import Awaited, Content, Seconds, WholeNumber, with_options
+from .parameters import Awaited, Content, Seconds, WholeFrom, WholeNumber, with_options
 from .suggestions import complete_groups
 
 
@@ -46,7 +46,7 @@ def job_options(function: Any) -> Any:
             shell_complete=complete_groups,
             help="The job's group; a queue may have limits and an order for groups.",
         ),
-        click.option("--max-attempts", type=click.IntRange(1), help="The most attempts; by default the queue's, or 1."),
+        click.option("--max-attempts", type=WholeFrom(1), help="The most attempts; by default the queue's, or 1."),
         click.option(
             "--retry-delay",
             type=Seconds("s"),

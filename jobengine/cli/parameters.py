@@ -96,8 +96,15 @@ def or_none(value: Any) -> Any:
     return None if value == _NONE else value
 
 
+class WholeFrom(click.IntRange):
+    """An integer in a range."""
+
+    #: Of click's own type it is "integer range", and an error says that "x" is not a valid integer range.
+    name = "integer"
+
+
 #: A limit of jobs in progress, or `none`.
-LIMIT: Final = OrNone(click.IntRange(1))
+LIMIT: Final = OrNone(WholeFrom(1))
 #: A rate, or `none`.
 RATE: Final = OrNone(_Rate())
 
@@ -256,9 +263,7 @@ def parse_content(text: str) -> dict[str, Any]:
 def list_options(things: str, all_help: str = "") -> Callable[[F], F]:
     """Add --limit and --all to a command that lists things; --all is the parameter `every`."""
     options = (
-        click.option(
-            "--limit", type=click.IntRange(1), default=50, show_default=True, help=f"The most {things} to list."
-        ),
+        click.option("--limit", type=WholeFrom(1), default=50, show_default=True, help=f"The most {things} to list."),
         click.option("--all", "every", is_flag=True, help=all_help or f"List all {things}."),
     )
     return lambda function: with_options(function, options)

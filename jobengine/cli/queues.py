@@ -13,7 +13,7 @@ from .columns import QUEUES
 from .command import Command, command, group
 from .job_options import note_retry_delay
 from .limits import changed_limits, limit_options
-from .parameters import QUEUE, OrNone, Seconds, hold_end, hold_options
+from .parameters import QUEUE, OrNone, Seconds, WholeFrom, hold_end, hold_options
 from .prompts import KEY_FILE, confirm, key_from
 from .session import current
 from .terminal_text import counted, moment
@@ -118,7 +118,7 @@ def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
     "jobengine queue configure mail --require-lease",
 )
 @QUEUE
-@click.option("--max-jobs", type=OrNone(click.IntRange(0)), help="The most jobs in the queue, in any state.")
+@click.option("--max-jobs", type=OrNone(WholeFrom(0)), help="The most jobs in the queue, in any state.")
 @click.option(
     "--require-lease/--no-require-lease",
     default=None,
@@ -131,7 +131,7 @@ def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
     type=Seconds("s"),
     help="How long a job may be in progress without an update, by default; 0 is for ever.",
 )
-@click.option("--max-attempts", type=click.IntRange(1), help="The most attempts at a job, by default.")
+@click.option("--max-attempts", type=WholeFrom(1), help="The most attempts at a job, by default.")
 @click.option(
     "--retry-delay",
     type=Seconds("s"),

@@ -12,7 +12,7 @@ from .columns import SCHEDULES, outcome_of, rows_of
 from .command import Command, command, group
 from .crontab_import import import_crontab
 from .job_options import job_options, named_options, note_retry_delay
-from .parameters import QUEUE, SCHEDULE, Content, Moment, Seconds, list_options
+from .parameters import QUEUE, SCHEDULE, Content, Moment, Seconds, WholeFrom, list_options
 from .session import current
 from .terminal_text import counted, plain
 
@@ -48,7 +48,7 @@ def schedules() -> None:
     help="After the server was down: which missed times it makes up for; default once.",
 )
 @click.option("--missed-within", type=Seconds("s"), help="How old a missed time may be for `once`; default 1d.")
-@click.option("--pause-after-failures", type=click.IntRange(1), metavar="N", help="Pause it after N failures in a row.")
+@click.option("--pause-after-failures", type=WholeFrom(1), metavar="N", help="Pause it after N failures in a row.")
 @click.option("--paused/--not-paused", default=None, help="Pause or resume it; by default a pause stays.")
 @job_options
 @click.option("--dry-run", is_flag=True, help="Add nothing; show the next times and the notes.")

@@ -16,7 +16,7 @@ import click
 
 from .command import Command
 from .exit_codes import Exit, Failed
-from .parameters import Seconds
+from .parameters import Seconds, WholeFrom
 from .session import Session, current
 from .suggestions import complete_queues
 from .terminal_text import plain
@@ -73,7 +73,7 @@ class _WithCommand(Command):
     """,
 )
 @click.argument("queues", metavar="-- COMMAND [ARG]...", nargs=-1, shell_complete=complete_queues)
-@click.option("-j", "--jobs", type=click.IntRange(1), help="The most jobs at a time; default 1.")
+@click.option("-j", "--jobs", type=WholeFrom(1), help="The most jobs at a time; default 1.")
 @click.option("--tag", multiple=True, metavar="TAG", help="Only jobs with this tag; if repeated, with all of the tags.")
 @click.option("--name", help="The worker's name; default HOST-PROCESS.")
 @click.option("--grace", type=Seconds(), help="How long running jobs may take after SIGTERM; default 30 seconds.")
