@@ -25,7 +25,7 @@ class LinkedJob(Answer):
     progress = Field[int | None]("progress")
     #: The worker that holds the job, or held it last.
     worker = Field[str | None]("worker")
-    #: The first 200 characters of the job's error.
+    #: The line that names the job's error, at most 200 characters of it.
     error = Field[str | None]("error")
     #: Whether the job failed because it was cancelled.
     cancelled = Field[bool]("cancelled", default=False)

@@ -5,12 +5,18 @@ from typing import Any, Final
 from msgspec import Raw
 
 from ..core.batches import Batch, BatchCounts
+from ..core.fingerprints import error_line
 from ..core.links import AwaitedResults, Graph, Link
 from ..core.model import Job, State
 from .shown_job import to_json
 
-#: The most characters of an error in a graph; the job itself has all of it.
-_ERROR: Final = 200
+#: The most characters of a short error.
+_SHORT_ERROR: Final = 200
+
+
+def short_error(error: str) -> str:
+    """An error as other jobs show it: the start of the line that names it. The failed job itself has all of it."""
+    return error_line(error)[:_SHORT_ERROR]
 
 
 def graph_json(graph: Graph) -> bytes:
@@ -43,7 +49,7 @@ def _job_value(job: Job) -> dict[str, Any]:
         "waiting": job.waits or None,
         "progress": notes.progress,
         "worker": job.standing.worker,
-        "error": None if notes.error is None else notes.error[:_ERROR],
+        "error": None if notes.error is None else short_error(notes.error),
         "cancelled": notes.cancelled or None,
         "tags": job.spec.tags or None,
         "batch": rare.batch,
@@ -68,5 +74,5 @@ def _result_value(link: Link) -> dict[str, Any]:
     if notes.result is not None:
         value["result"] = Raw(notes.result)
     if notes.error is not None:
-        value["error"] = notes.error[:_ERROR]
+        value["error"] = short_error(notes.error)
     return value

@@ -6,11 +6,10 @@ from typing import Final
 from ..core.batches import Batch, BatchCounts
 from ..core.links import Link, LinkState
 from ..core.model import Job, State
+from .links import short_error
 
 #: The most jobs and batches that a sentence names.
 _NAMED: Final = 10
-#: The most characters of an error in a sentence.
-_ERROR: Final = 200
 #: The words for jobs that the key may not read, and for removed jobs.
 _UNREAD: Final = {
     LinkState.UNFINISHED: "not finished",
@@ -77,7 +76,7 @@ def _job(job: Job) -> str:
             at = "" if worker is None else f" at worker {worker}"
             return f"in progress{at}" + ("" if notes.progress is None else f", {notes.progress} %")
         case State.FAILED:
-            why = "" if notes.error is None else f": {notes.error[:_ERROR]}"
+            why = "" if notes.error is None else f": {short_error(notes.error)}"
             return "cancelled" if notes.cancelled else f"failed{why}"
         case _:
             return "waits for others" if job.waits else job.state.value

@@ -43,6 +43,16 @@ def test_explain_of_a_waiting_job_names_its_dependencies(server: MemoryServer) -
     assert explained["dependencies"][0]["progress"] == 40
 
 
+def test_explain_shows_the_line_that_names_the_error_of_a_traceback(server: MemoryServer) -> None:
+    add_jobs(server, job(1), job(2, 1, on_dependency_failure=WAIT))
+    frame = '  File "/srv/app/mail.py", line 3, in deep\n    return deep(n - 1)\n'
+    error = f"Traceback (most recent call last):\n{9 * frame}ConnectionError: no route to host"
+    change(server, uid(1), new_status="failed", error=error)
+    line = "ConnectionError: no route to host"
+    assert _reason(server, 2) == f"It waits for J1 (failed: {line}; it waits until J1 is retried)."
+    assert explain(server, uid(2))["dependencies"][0]["error"] == line
+
+
 def test_explain_names_a_single_dependency_without_a_count(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1), job(3, 2))
     assert _reason(server, 2) == "It waits for J1 (queued)."

@@ -63,6 +63,15 @@ def test_a_node_shows_state_progress_worker_tags_and_a_short_error(server: Memor
     assert (_node(server, 2, 2)["state"], "waiting" in _node(server, 2, 2)) == ("failed", False)
 
 
+def test_a_failed_node_shows_the_line_that_names_the_error_of_a_traceback(server: MemoryServer) -> None:
+    add_jobs(server, job(1), job(2, 1))
+    frame = '  File "/srv/app/mail.py", line 3, in deep\n    return deep(n - 1)\n'
+    change(
+        server, uid(1), new_status="failed", error=f"Traceback (most recent call last):\n{9 * frame}OSError: no route"
+    )
+    assert _node(server, 2, 1)["error"] == "OSError: no route"
+
+
 def test_the_graph_of_a_finished_job_still_shows_failed_but_not_complete_dependents(
     server: MemoryServer,
 ) -> None:

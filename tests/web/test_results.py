@@ -37,12 +37,17 @@ def test_a_claimed_job_has_the_results_of_its_dependencies(server: MemoryServer)
     add_jobs(server, job(1), job(2), job(3), job(4, 1, 2, 3, on_dependency_failure=run_anyway))
     _finish(server, 1, {"rows": 7})
     _finish(server, 2)
-    _finish(server, 3, state="failed", error="no route")
+    _finish(
+        server,
+        3,
+        state="failed",
+        error='Traceback (most recent call last):\n  File "a.py", line 1, in b\nOSError: no route',
+    )
     claimed = _claimed(server)
     assert claimed["dependencies"] == [
         {"queue_name": "q", "uid": uid(1), "state": "complete", "result": {"rows": 7}},
         {"queue_name": "q", "uid": uid(2), "state": "complete", "result": None},
-        {"queue_name": "q", "uid": uid(3), "state": "failed", "result": None, "error": "no route"},
+        {"queue_name": "q", "uid": uid(3), "state": "failed", "result": None, "error": "OSError: no route"},
     ]
     assert "results_left_out" not in claimed
 
