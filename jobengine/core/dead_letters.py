@@ -53,10 +53,12 @@ REPLACED: Final = "replaced"
 AWAITED: Final = "awaited"
 BATCH: Final = "batch"
 HOLDS_GROUP: Final = "holds_group"
-#: Further reasons why a job that matches a filter is not moved.
+#: Further reasons why a job that a client wants to move is not moved.
 COMPLETE: Final = "complete"
 IN_PROGRESS: Final = "inprogress"
 WAITING: Final = "waiting"
+#: Counted for each uid in a move that its queue does not hold.
+NOT_FOUND: Final = "not_found"
 
 #: The reasons as sentences, with a place for the name of the other queue.
 SENTENCES: Final[Mapping[str, str]] = {

@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from ..core import commands as c
+from ..core.dead_letters import NOT_FOUND
 
 A = TypeVar("A")
 #: The most jobs that are moved in one commit. 200 take a few milliseconds, in which other requests wait.
@@ -56,8 +57,11 @@ async def move_matching(engine: Asks, clock: IReactorTime, wanted: c.MoveMatchin
     """
     Move all matching jobs into another queue, _MOVED at a time in execution order; returns what became of them.
 
-    Jobs that enter the source queue meanwhile, perhaps because they have failed again, stay there.
+    Jobs that enter the source queue meanwhile, perhaps because they have failed again, stay there. Jobs given by uid
+    are moved in the order of their uids instead.
     """
+    if wanted.uids:
+        return await _move_chosen(engine, clock, wanted)
     # The first step has no uids: it moves nothing, but checks the keys and reads the time.
     step = await engine.ask(_first_step(wanted))
     total, listing = step.moved, _listing(wanted, _MOVED)
@@ -74,6 +78,17 @@ async def move_matching(engine: Asks, clock: IReactorTime, wanted: c.MoveMatchin
             return total
         listing = replace(listing, after=page.following)
         await deferLater(clock, 0)
+
+
+async def _move_chosen(engine: Asks, clock: IReactorTime, wanted: c.MoveMatching) -> c.Moved:
+    """Move the jobs given by uid. No step meets a job of an earlier one, so a job that changes meanwhile moves too."""
+    total, pace = c.Moved(), wanted.pace
+    for start in range(0, len(wanted.uids), _MOVED):
+        uids = wanted.uids[start : start + _MOVED]
+        step = await engine.ask(replace(_first_step(wanted), uids=uids, pace=pace))
+        total, pace = total + step.moved, step.pace
+        await deferLater(clock, 0)
+    return total + c.Moved(left={NOT_FOUND: len(wanted.uids) - total.matched})
 
 
 def _may_meet_twice(command: c.UpdateMatching) -> bool:

@@ -7,6 +7,7 @@ _TO_ADD: Final = "To add a job, send PUT /api/v1/job."
 _TO_ADD_MANY: Final = "To add several jobs, send PUT /api/v1/jobs."
 _TO_CHANGE: Final = "To change a job, send POST /api/v1/job."
 _TO_CHANGE_MANY: Final = "To change several jobs, send POST /api/v1/jobs."
+_TO_MOVE: Final = 'To move a job, send POST /api/v1/jobs with {"uids": [UID], "move_to": QUEUE}.'
 
 FOR_CHANGE_QUEUE: Final[Mapping[str, str]] = {
     "access_key": "To create a queue, send PUT /api/v1/queue; to change its key, send new_access_key.",
@@ -35,11 +36,12 @@ FOR_UPDATE_JOB: Final[Mapping[str, str]] = {
     **dict.fromkeys(("job", "uid"), _TO_ADD),
     "jobs": _TO_ADD_MANY,
     "updates": _TO_CHANGE_MANY,
+    "move_to": _TO_MOVE,
 }
 FOR_UPDATE_JOBS: Final[Mapping[str, str]] = {
     **FOR_UPDATE,
     **dict.fromkeys(("job", "jobs"), _TO_ADD_MANY),
-    "uid": _TO_CHANGE,
+    "uid": f"{_TO_CHANGE} {_TO_MOVE}",
 }
 
 

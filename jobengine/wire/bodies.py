@@ -35,6 +35,7 @@ KEY_LENGTH: Final = 1024
 ERROR_LENGTH: Final = 4096
 MOST_JOBS: Final = 10_000
 MOST_CLAIMS: Final = 1_000
+MOST_MOVES: Final = 1_000
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 Key = Annotated[str, Meta(min_length=1, max_length=KEY_LENGTH)]
@@ -291,7 +292,7 @@ class ChangeJob(UpdateJob, frozen=True, kw_only=True):
 
 
 class UpdateJobs(Changes, frozen=True, kw_only=True):
-    """Updates of several jobs, or one change for all jobs that match a filter."""
+    """Updates of several jobs, or one change for all jobs that match a filter, or a move."""
 
     advice = FOR_UPDATE_JOBS
 
@@ -300,6 +301,7 @@ class UpdateJobs(Changes, frozen=True, kw_only=True):
     filter: SentFilter | None = None
     all: bool | None = None
     dry_run: bool | None = None
+    uids: Annotated[list[Uid], Meta(min_length=1, max_length=MOST_MOVES)] | None = None
     move_to: Text | None = None
     per_second: Annotated[float, Meta(ge=0.001, le=1_000_000)] | None = None
 

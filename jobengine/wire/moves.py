@@ -12,7 +12,7 @@ from ..core.filter import Filter
 from ..core.model import Queue, State
 from ..core.moves import Pace
 from . import bodies
-from .request_head import BadInput
+from .request_head import BadInput, SentFilter, some_or_all
 from .time_text import time_text
 
 
@@ -27,10 +27,8 @@ def pace_of(sent: bodies.UpdateJobs, changes: c.Changes) -> Pace | None:
     return Pace(per_second=sent.per_second)
 
 
-def move_of(
-    sent: bodies.UpdateJobs, to: str, wanted: Filter, changes: c.Changes, access: Mapping[str, Any]
-) -> c.MoveMatching:
-    """The move of all jobs that match; raises BadInput."""
+def move_of(sent: bodies.UpdateJobs, to: str, changes: c.Changes, access: Mapping[str, Any]) -> c.MoveMatching:
+    """The move of all jobs that match, or of some by uid; raises BadInput."""
     if changes != c.Changes():
         raise BadInput("move_to can't be combined with changes: the moved jobs are queued as if never tried.")
     if to == sent.queue_name:
@@ -39,10 +37,21 @@ def move_of(
         queue=sent.queue_name,
         to=to,
         **access,
-        filter=wanted,
+        filter=_filter_of(sent),
+        uids=tuple(dict.fromkeys(sent.uids or ())),
         pace=pace_of(sent, changes),
         dry_run=bool(sent.dry_run),
     )
+
+
+def _filter_of(sent: bodies.UpdateJobs) -> Filter:
+    """The filter of a move, empty if it has uids; raises BadInput unless the jobs are chosen in one way."""
+    if sent.uids is None:
+        wanted = (sent.filter or SentFilter()).made()
+        return some_or_all(wanted, every=bool(sent.all), advice=" With move_to, uids can be sent instead.")
+    if sent.filter is not None or sent.all:
+        raise BadInput("Choose the jobs to move in one way: by uids, by a filter, or with all=true.")
+    return Filter()
 
 
 def moved_value(moved: c.Moved) -> dict[str, Any]:

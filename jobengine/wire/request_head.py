@@ -277,12 +277,15 @@ def filter_of(query: Query) -> Filter:
     return SentFilter(**sent).made()
 
 
-def some_or_all(wanted: Filter, *, every: bool) -> Filter:
-    """The filter of a change to many jobs; raises BadInput unless either it has a condition or `every` is set."""
+def some_or_all(wanted: Filter, *, every: bool, advice: str = "") -> Filter:
+    """
+    The filter of a change to many jobs; raises BadInput, ending with `advice`, unless either it has a condition or
+    `every` is set.
+    """
     if every == (wanted != Filter()):
         raise BadInput(
             "Choose the jobs to change: send either a filter, such as state, tag or q, or all=true for every job of "
-            "the queue."
+            f"the queue.{advice}"
         )
     return wanted
 

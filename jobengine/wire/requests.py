@@ -213,9 +213,11 @@ class Wire:
         sent, _ = self._decode(body, _update_jobs)
         if sent.updates is not None:
             return self._update_each(sent, sent.updates, access)
-        wanted = some_or_all((sent.filter or SentFilter()).made(), every=bool(sent.all))
         if sent.move_to is not None:
-            return move_of(sent, sent.move_to, wanted, _read_changes(sent, self.max_job_bytes), access)
+            return move_of(sent, sent.move_to, _read_changes(sent, self.max_job_bytes), access)
+        if sent.uids is not None:
+            raise BadInput("uids can be sent only with move_to; to change jobs by their uids, send updates.")
+        wanted = some_or_all((sent.filter or SentFilter()).made(), every=bool(sent.all))
         changes = _changes(sent, self.max_job_bytes)
         return c.UpdateMatching(
             queue=sent.queue_name,
@@ -229,8 +231,8 @@ class Wire:
     def _update_each(self, sent: bodies.UpdateJobs, updates: list[bodies.Update], access: Access) -> c.UpdateJobs:
         if sent.filter is not None or sent.all:
             raise BadInput("Send either updates, one for each job, or a filter and changes for all matching jobs.")
-        if sent.move_to is not None or sent.per_second is not None:
-            raise BadInput("move_to and per_second can be sent only with a filter, not with updates.")
+        if sent.move_to is not None or sent.uids is not None or sent.per_second is not None:
+            raise BadInput("move_to, uids and per_second can't be combined with updates.")
         if sent.dry_run or _read_changes(sent, self.max_job_bytes) != _NO_CHANGES:
             raise BadInput("updates can't be combined with changes or dry_run: put the changes into each update.")
         read = [_update(item, index, self.max_job_bytes) for index, item in enumerate(updates)]

@@ -202,12 +202,14 @@ def _is_no_move(body: Mapping[str, Any]) -> bool:
 
 
 def _says_which(case: Any) -> bool:
-    """Whether a change of many jobs has either a filter or `all`, and not both."""
+    """Whether a change of many jobs has a filter, `all` or uids, and only one of these."""
     if _name(case) == "deleteJobs":
         query = case.query or {}
         return bool(FILTER & query.keys()) != (str(query.get("all")).lower() == "true")
     if not isinstance(case.body, dict) or isinstance(case.body.get("updates"), list):
         return True
+    if case.body.get("uids") is not None:
+        return case.body.get("filter") is None and case.body.get("all") is not True
     return bool(case.body.get("filter")) != (case.body.get("all") is True)
 
 

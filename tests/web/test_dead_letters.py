@@ -130,6 +130,46 @@ def test_a_move_with_a_filter_moves_matching_jobs_back(server: MemoryServer) -> 
     assert {(job["state"], job["moved_from"]["queue_name"]) for job in jobs} == {("queued", "dead")}
 
 
+def test_a_move_by_uid_moves_each_job_once_and_counts_unknown_uids(server: MemoryServer) -> None:
+    _with_dead_letters(server)
+    first, second, third = (_fail(server) for _ in range(3))
+    wanted = [third, first, third, str(UUID(int=7000))]
+    expected = {"matched": 2, "moved": 2, "not_moved": {"not_found": 1}}
+    count = _change(server, uids=wanted, move_to="q", dry_run=True)
+    assert (count.status, count.json, page(server)["jobs"]) == (200, expected, [])
+    assert _change(server, uids=wanted, move_to="q", per_second=0.5).json == expected
+    moved = [(job["uid"], job.get("not_before")) for job in page(server)["jobs"]]
+    assert moved == [(third, None), (first, START + 2)]
+    assert _read(server, second, "dead")["state"] == "failed"
+    assert _change(server, uids=wanted, move_to="q").json == {"matched": 0, "moved": 0, "not_moved": {"not_found": 3}}
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({}, "uids can be sent instead"),
+        ({"uids": []}, "uids must not be empty"),
+        ({"uids": [str(UUID(int=at)) for at in range(1001)]}, "uids must have at most 1000 items"),
+        *[({"uids": value}, "uids must be a list") for value in each(str(UUID(int=1)), 1, {})],
+        *[({"uids": [str(UUID(int=1)), value]}, "uids[1] must be a") for value in each("", "u", 1, None, [])],
+        *[({"uids": [str(UUID(int=1))], **more}, "in one way") for more in each({"all": True}, {"filter": {}})],
+        ({"uids": [str(UUID(int=1))], "priority": 1}, "can't be combined with changes"),
+        ({"uids": [str(UUID(int=1))], "move_to": None, "new_status": "queued"}, "send updates"),
+        (
+            {"uids": [str(UUID(int=1))], "move_to": None, "updates": [{"uid": "u", "priority": 1}]},
+            "can't be combined with updates",
+        ),
+        ({"uid": str(UUID(int=1))}, 'send POST /api/v1/jobs with {"uids": [UID], "move_to": QUEUE}'),
+    ],
+)
+def test_a_malformed_move_by_uid_is_refused_and_moves_nothing(server: MemoryServer, more: Any, says: str) -> None:
+    make_queue(server, "other")
+    uid = add(server, uid=str(UUID(int=1)))["uid"]
+    answer = _change(server, "q", **{"move_to": "other", **more})
+    assert (answer.status, says in answer.json["detail"]) == (400, True)
+    assert [job["uid"] for job in page(server)["jobs"]] == [uid]
+
+
 def test_a_filter_selects_the_jobs_that_came_from_a_queue(server: MemoryServer) -> None:
     _with_dead_letters(server)
     make_queue(server, "other")
@@ -185,10 +225,11 @@ def test_a_malformed_move_is_refused(server: MemoryServer, body: Any) -> None:
 
 def test_a_move_needs_two_existing_queues_and_a_key_that_owns_both(server: MemoryServer) -> None:
     make_queue(server, "dead", key="another")
-    assert _change(server, "q", all=True, move_to="none").status == 404
-    assert _change(server, "q", all=True, move_to="dead").status == 401
     add_key(server, "worker", "worker")
-    assert _change(server, "q", key="worker", all=True, move_to="dead").status == 403
+    for chosen in ({"all": True}, {"uids": [add(server)["uid"]]}):
+        assert _change(server, "q", **chosen, move_to="none").status == 404
+        assert _change(server, "q", **chosen, move_to="dead").status == 401
+        assert _change(server, "q", key="worker", **chosen, move_to="dead").status == 403
 
 
 def test_metrics_count_moves_and_show_a_missing_dead_letter_queue(server: MemoryServer) -> None:

@@ -20,7 +20,7 @@ __all__ = ["MoveJobs", "MoveMatching", "Moved", "ReadDeadLetter"]
 class Moved(Value, frozen=True, kw_only=True):
     """The outcome of a move."""
 
-    #: How many jobs matched, and how many of them were moved.
+    #: How many jobs matched or, in a move by uid, were found, and how many of them were moved.
     matched: int = 0
     moved: int = 0
     #: How many were not moved, by reason; see jobengine.core.dead_letters.
@@ -45,7 +45,7 @@ class Step(Value, frozen=True, kw_only=True):
 
 
 class MoveMatching(Value, frozen=True, kw_only=True):
-    """A request to move all jobs that match, in steps; an engine carries it out as MoveJobs."""
+    """A request to move all jobs that match, or some by uid, in steps; an engine carries it out as MoveJobs."""
 
     #: The queue of the jobs, and the queue to which they are moved.
     queue: str
@@ -53,6 +53,8 @@ class MoveMatching(Value, frozen=True, kw_only=True):
     access_key: bytes = b""
     admin: bool = False
     filter: Filter
+    #: The jobs to move, in this order and each once, instead of all that match; then the filter is empty.
+    uids: tuple[str, ...] = ()
     #: How many jobs can be claimed per second; None is all at once.
     pace: Pace | None = None
     #: Change nothing, only count.
