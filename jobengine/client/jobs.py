@@ -345,6 +345,19 @@ def chosen(filters: JobFilter, *, every: bool, dry_run: bool) -> dict[str, Any]:
     return {"filter": filter_value(filters), **{name: True for name, is_set in flags.items() if is_set}}
 
 
+def chosen_to_move(uids: Iterable[str] | None, filters: JobFilter, *, every: bool, dry_run: bool) -> dict[str, Any]:
+    """The fields of a body that choose jobs to move, by uid or as `chosen` does; raises TypeError."""
+    if uids is None and (every or filters):
+        return chosen(filters, every=every, dry_run=dry_run)
+    if isinstance(uids, str):
+        raise TypeError("uids must be a list of uids, not one text")
+    listed = list(uids or ())
+    if not listed or every or any(value is not None for value in filters.values()):
+        filter_value(filters)
+        raise TypeError("choose the jobs: uids, a filter such as state or tag, or all=True for every job")
+    return {"uids": listed, **({"dry_run": True} if dry_run else {})}
+
+
 def chosen_query(filters: JobFilter, *, every: bool, dry_run: bool) -> dict[str, str]:
     """Like `chosen`, as query parameters."""
     fields = chosen(filters, every=every, dry_run=dry_run)

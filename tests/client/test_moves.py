@@ -61,6 +61,35 @@ def test_a_move_sends_filter_pace_and_target() -> None:
     }
 
 
+def test_a_move_by_uid_sends_the_uids_alone() -> None:
+    queue, pool = _queue({"matched": 1, "moved": 1, "not_moved": {"not_found": 1}}, {"matched": 1, "moved": 1})
+    assert queue.move("other", uids=iter(["a", "b"]), per_second=5).not_moved == {"not_found": 1}
+    assert body_of(pool.requests[0]) == {"queue_name": "q", "uids": ["a", "b"], "move_to": "other", "per_second": 5}
+    assert queue.move("other", uids=("a",), tag=None, dry_run=True).moved == 1  # type: ignore[arg-type]
+    assert body_of(pool.requests[1]) == {"queue_name": "q", "uids": ["a"], "move_to": "other", "dry_run": True}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"uids": None},
+        {"uids": []},
+        {"uids": [], "all": True},
+        {"uids": ["a"], "all": True},
+        {"uids": ["a"], "tag": "b"},
+        {"uids": [], "tag": "b"},
+    ],
+)
+def test_a_move_needs_either_uids_or_a_filter_or_all(wrong: dict[str, Any]) -> None:
+    queue, pool = _queue()
+    with pytest.raises(TypeError, match="choose the jobs: uids, a filter such as state or tag, or all=True"):
+        queue.move("other", **wrong)
+    with pytest.raises(TypeError, match="a list of uids, not one text"):
+        queue.move("other", uids="a")
+    assert not pool.requests
+
+
 def test_a_redrive_of_a_queue_moves_back_only_jobs_that_came_from_this_queue() -> None:
     queue, pool = _queue(_SETUP, {"matched": 1, "moved": 1})
     assert queue.redrive(error="timed out", per_second=50).moved == 1

@@ -1,10 +1,11 @@
 """The calls that queue jobs again, or move them into another queue; see AsyncQueue."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, Unpack, overload
 
 from .. import calls
-from ..jobs import JobChanges, JobFilter, check_filter, chosen, given
+from ..jobs import JobChanges, JobFilter, check_filter, chosen, chosen_to_move, given
 from ..moves import Moved
 from ..values import Job
 from .queue_calls import AsyncQueueCalls
@@ -64,19 +65,22 @@ class AsyncMoves(AsyncQueueCalls, ABC):
         self,
         to: str,
         *,
+        uids: Iterable[str] | None = None,
         all: bool = False,  # noqa: A002  # the word of the API
         per_second: float | None = None,
         dry_run: bool = False,
         **filters: Unpack[JobFilter],
     ) -> Moved:
         """
-        Move matching jobs, or every job with `all`, into the queue `to`. The key must be the owner's in both queues.
+        Move matching jobs, those with the `uids` (at most 1,000), or every job with `all`, into the queue `to`. The key
+        must be the owner's in both queues.
 
         A job keeps its uid, content and history; a failed one is queued as if never tried. Jobs that can't move
-        stay, see `not_moved`. `per_second`: at about this pace the jobs become ready. `dry_run`: only count; `moved` is
-        how many would be moved.
+        stay, see `not_moved`, where `not_found` is the number of uids that the queue does not hold. `per_second`: at
+        about this pace the jobs become ready. `dry_run`: only count; `moved` is how many would be moved.
         """
-        return await self._move(self.name, to, filters, every=all, per_second=per_second, dry_run=dry_run)
+        wanted = chosen_to_move(uids, filters, every=all, dry_run=dry_run)
+        return await self._move(self.name, to, wanted, per_second=per_second, dry_run=dry_run)
 
     async def redrive(
         self,
@@ -99,18 +103,17 @@ class AsyncMoves(AsyncQueueCalls, ABC):
             raise ValueError(f"the queue {self.name!r} has no dead-letter queue")
         wanted: JobFilter = {"state": "failed", "moved_from": self.name, **filters}
         queue = stats.dead_letter.queue_name
-        return await self._move(queue, self.name, wanted, per_second=per_second, dry_run=dry_run)
+        body = chosen(wanted, every=False, dry_run=dry_run)
+        return await self._move(queue, self.name, body, per_second=per_second, dry_run=dry_run)
 
     async def _move(
         self,
         queue: str,
         to: str,
-        filters: JobFilter,
+        wanted: dict[str, Any],
         *,
-        every: bool = False,
         per_second: float | None,
         dry_run: bool,
     ) -> Moved:
-        body = {"queue_name": queue, **chosen(filters, every=every, dry_run=dry_run), "move_to": to}
-        body |= given(per_second=per_second)
+        body = {"queue_name": queue, **wanted, "move_to": to, **given(per_second=per_second)}
         return await self._ask(calls.MOVE_JOBS, body=body, safe=dry_run)
