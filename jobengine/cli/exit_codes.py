@@ -49,6 +49,7 @@ _AT_A_SHELL: Final = {
     "admin_key= or JOBENGINE_ADMIN_KEY": "JOBENGINE_ADMIN_KEY",
     "The argument url is ": "--url is ",
     "leave the URL out": "leave --url out",
+    "uids[0] must be": "The uid must be",
     'by ("queue", uid).': "by QUEUE:UID.",
     'either the group_order "fair" or an order with seconds_per_priority': (
         "either --group-order fair or --seconds-per-priority"

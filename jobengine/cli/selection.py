@@ -30,6 +30,10 @@ def _none_empty(context: click.Context, _: click.Parameter, uids: tuple[str, ...
     return uids
 
 
+#: The argument for the uids of a Selection.
+UIDS: Final = click.argument("uids", metavar="[UID]...", nargs=-1, callback=_none_empty)
+
+
 def selection(every: str = "All jobs of the queue.", *, all_conditions: bool = True) -> Callable[[F], F]:
     """
     A decorator that adds the arguments and options of a Selection. `every` is the help text of --all; without
@@ -37,7 +41,7 @@ def selection(every: str = "All jobs of the queue.", *, all_conditions: bool = T
     """
     options = (
         QUEUE,
-        click.argument("uids", metavar="[UID]...", nargs=-1, callback=_none_empty),
+        UIDS,
         all_filters if all_conditions else filters,
         click.option("--all", "every", is_flag=True, help=every),
         click.option("--dry-run", is_flag=True, help="Only count the jobs."),
@@ -126,7 +130,7 @@ def act(
     would stay as it is, and `count` counts the others. Jobs given by uid end the command.
     """
     if selected.uids:
-        _to_each(session, selected, words, (look or selected.queue.get) if selected.dry_run else to_one)
+        to_each(session, selected, words, (look or selected.queue.get) if selected.dry_run else to_one)
     wanted: dict[str, Any] = dict(selected.filter)
     if selected.every:
         wanted["all"] = True
@@ -138,8 +142,11 @@ def act(
     return _report_effect(session, to_all(**wanted), words.after)
 
 
-def _to_each(session: Session, selected: Selection, words: Words, do: ToOne) -> NoReturn:
-    """Change each job in turn; an error for one job does not stop the others."""
+def to_each(session: Session, selected: Selection, words: Words, do: ToOne) -> NoReturn:
+    """
+    Change each job given by uid in turn, report the effect in `words`, and end the command. An error for one job does
+    not stop the others.
+    """
     counts, code = Counter[Sentence](), Exit.DONE
     for uid in selected.uids:
         try:

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from jobengine.cli.troubles import troubles
+from jobengine.client import BadRequest, Moved
 
 from .fakes import UID, Shell, stats_of
+
+_ONE_MOVED = Moved({"matched": 1, "moved": 1})
 
 
 @pytest.mark.parametrize(
@@ -56,9 +59,60 @@ def test_a_dry_run_of_a_move_only_counts(shell: Shell) -> None:
     assert shell.mail.asked == [("move", "other", {"all": True, "per_second": None, "dry_run": True})]
 
 
-@pytest.mark.parametrize("options", [[], ["--all", "--state", "failed"]])
-def test_move_needs_either_a_filter_or_the_option_all(shell: Shell, options: list[str]) -> None:
-    assert shell("move", "mail", "other", *options).exit_code == 2
+def test_move_by_uid_moves_each_job_without_a_confirmation(shell: Shell) -> None:
+    shell.mail.answers["move"] = _ONE_MOVED
+    done = shell("move", "mail", "other", UID, "another")
+    assert (done.exit_code, done.stderr) == (0, "2 jobs were moved to 'other'.\n")
+    assert shell.mail.asked == [("move", "other", {"uids": [uid], "dry_run": False}) for uid in (UID, "another")]
+    assert shell("move", "mail", "other", UID, "--json").stdout == f'{{"uid":"{UID}"}}\n'
+    done = shell("move", "mail", "other", UID, "--dry-run")
+    assert (shell.mail.asked[-1][-1]["dry_run"], done.stderr) == (True, "1 job would be moved to 'other'.\n")
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "says"),
+    [
+        ("not_found", 3, "The queue 'mail' holds no job with this uid; it may have been moved"),
+        ("complete", 1, "not moved: complete."),
+        ("inprogress", 1, "not moved: in progress."),
+    ],
+)
+def test_move_by_uid_reports_each_job_that_stays(shell: Shell, reason: str, code: int, says: str) -> None:
+    shell.mail.answers["move"] = Moved({"matched": 0, "moved": 0, "not_moved": {reason: 1}})
+    done = shell("move", "mail", "other", UID, "another", "--json")
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert [line.partition(f": {says}")[0] for line in done.stderr.splitlines()] == [
+        f"jobengine: {UID}",
+        "jobengine: another",
+    ]
+
+
+def test_the_refusal_of_a_malformed_uid_is_about_this_uid(shell: Shell) -> None:
+    shell.mail.answers["move"] = BadRequest("uids[0] must be a UUID in lower case.", status=400)
+    done = shell("move", "mail", "other", "0b8c9e1c")
+    assert (done.exit_code, done.stderr) == (1, "jobengine: 0b8c9e1c: The uid must be a UUID in lower case.\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "Choose the jobs: by uid, by a filter"),
+        (["--all", "--state", "failed"], "in one way only"),
+        ([UID, "--all"], "in one way only"),
+        ([UID, "--state", "failed"], "in one way only"),
+        ([UID, "--per-second", "5"], "--per-second needs a filter, or --all"),
+        ([""], "UID must not be empty"),
+    ],
+)
+def test_move_needs_either_uids_or_a_filter_or_the_option_all(shell: Shell, options: list[str], says: str) -> None:
+    done = shell("move", "mail", "other", *options)
+    assert (done.exit_code, says in done.stderr) == (2, True)
+    assert shell.mail.asked == []
+
+
+def test_move_into_the_same_queue_is_a_usage_error(shell: Shell) -> None:
+    done = shell("move", "mail", "mail", UID)
+    assert (done.exit_code, "TO must be a queue other than QUEUE" in done.stderr) == (2, True)
 
 
 def test_only_a_retry_with_a_filter_accepts_a_pace(shell: Shell) -> None:
