@@ -183,9 +183,12 @@ export const updateMatching = (queue, filter, change, dry) => json('POST', 'api/
   key: keyOf(queue),
 });
 
-/** Move all jobs that match to another queue, where `pace` of them a second can be claimed; with `dry`, only count them. */
-export const moveMatching = (queue, filter, to, pace, dry) => json('POST', 'api/v1/jobs', {
-  body: { queue_name: queue, ...(isEmpty(filter) ? { all: true } : { filter: asFilter(filter) }), move_to: to, per_second: pace, dry_run: dry },
+/** The fields of a body that choose the jobs to move: all that match a filter, or those in `{uids}`. */
+const toMove = (chosen) => (chosen.uids ? chosen : isEmpty(chosen) ? { all: true } : { filter: asFilter(chosen) });
+
+/** Move the jobs that a filter or `{uids}` chooses to another queue, where `pace` of them a second can be claimed; with `dry`, only count them. */
+export const moveJobs = (queue, chosen, to, pace, dry) => json('POST', 'api/v1/jobs', {
+  body: { queue_name: queue, ...toMove(chosen), move_to: to, per_second: pace, dry_run: dry },
   key: keyOf(queue),
 });
 

@@ -15,7 +15,7 @@ import { batchLink, isBatch } from './link-words.js';
 import './links-panel.js';
 import { jobLink, queueLink, whole } from './links.js';
 import { Feed, Refresher } from './live.js';
-import { moveBack } from './move-jobs.js';
+import { moveBack, moveOneBack, openMove } from './move-jobs.js';
 import { scheduleLink } from './schedule-rows.js';
 import { session } from './session.js';
 import { uniqueFacts } from './unique-key.js';
@@ -71,7 +71,8 @@ class JobPage extends HTMLElement {
     const [updates, manages, adds] = ['update', 'manage', 'add'].map((right) => session.may(queue, right));
     const button = (name, act, more = {}) => h('button', { type: 'button', onclick: act, ...more }, name);
     this.acts = {
-      back: manages && button('Move jobs like it back', () => this.#moveBack(), { class: 'primary' }),
+      back: manages && button('Move this job back', () => moveOneBack(queue, this.uid, this.job.moved_from.queue_name, () => this.changed()), { class: 'primary' }),
+      backAlike: manages && button('Move jobs like it back', () => this.#moveAlikeBack()),
       retry: updates && button('Retry', () => this.#retry(), { class: 'primary' }),
       release: updates && button('Release', () => this.#release()),
       cancel: updates && button('Cancel', () => this.#cancel()),
@@ -79,6 +80,7 @@ class JobPage extends HTMLElement {
     const more = [
       updates && ['Change priority', () => this.#changePriority()], updates && ['Change group', () => this.#changeGroup()], updates && ['Edit content', () => this.#editContent()],
       updates && ['Drop dependencies', () => this.#dropDependencies(), { 'data-act': 'drop' }],
+      manages && ['Move to another queue', () => openMove(queue, { uids: [this.uid] }, () => this.changed())],
       adds && ['Repeat', () => openAddJob(queue, { like: this.text })], manages && ['Delete', () => this.#delete(), { class: 'danger' }],
     ].filter(Boolean);
     this.deeds.append(...Object.values(this.acts).filter(Boolean), ...(more.length ? [menu('More', more, { 'aria-label': 'More actions' })] : []));
@@ -86,7 +88,7 @@ class JobPage extends HTMLElement {
     this.buttons.append(this.deeds, link);
   }
 
-  #moveBack() {
+  #moveAlikeBack() {
     const { moved_from: origin, fingerprint } = this.job;
     moveBack(this.queue, origin.queue_name, () => this.changed(), { fingerprint });
   }
@@ -236,7 +238,7 @@ class JobPage extends HTMLElement {
   #refused(error) {
     const gone = error.status === 404 && this.job;
     replace(this.state, gone
-      ? h('div', { class: 'error', role: 'alert' }, h('p', {}, 'This job was removed. This page shows its last state.'))
+      ? h('div', { class: 'error', role: 'alert' }, h('p', {}, 'This job was moved or removed. This page shows its last state.'))
       : failure(error, () => this.refresher.now()));
     if (error.status === 404) this.deeds.hidden = true;
     if (gone) setBadge(this.badge, null);
@@ -316,7 +318,7 @@ class JobPage extends HTMLElement {
     if (this.acts.retry) setText(this.acts.retry, early ? 'Retry now' : 'Retry');
     const returns = this.returns && Boolean(this.job.moved_from);
     if (this.acts.retry) this.acts.retry.classList.toggle('primary', !(returns && this.acts.back));
-    const useful = { back: returns, retry: finished || early, release: state === 'inprogress', cancel: !finished && !cancelled };
+    const useful = { back: returns, backAlike: returns, retry: finished || early, release: state === 'inprogress', cancel: !finished && !cancelled };
     const held = !own && this.deeds.matches(':hover');
     for (const [name, button] of Object.entries(this.acts)) {
       if (!button) continue;

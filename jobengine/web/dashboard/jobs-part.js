@@ -250,8 +250,8 @@ class JobsPart extends HTMLElement {
       const button = h('button', { type: 'button', class: action.danger ? 'danger' : null, 'data-action': key, onclick: () => this.#act(action) }, action.name);
       return [action, button];
     });
-    this.move = h('button', { type: 'button', hidden: true, onclick: () => openMove(this.queue, this.#filter, () => this.#done(), { to: this.page.origins?.[0] }) }, 'Move');
-    this.selection.append(this.count, this.all, h('span', { class: 'gap' }), ...this.acts.map(([, button]) => button), this.move,
+    const move = h('button', { type: 'button', onclick: () => this.#move() }, 'Move');
+    this.selection.append(this.count, this.all, h('span', { class: 'gap' }), ...this.acts.map(([, button]) => button), move,
       h('button', { type: 'button', class: 'quiet', 'data-key': 'clear', onclick: () => { this.#select(false); this.#settle(); } }, 'Clear selection'));
   }
 
@@ -274,7 +274,6 @@ class JobsPart extends HTMLElement {
     this.selection.hidden = count === 0 && !this.#matching;
     setText(this.count, this.#matching ? 'All that match' : `${number(count)} selected`);
     this.all.hidden = this.#matching;
-    this.move.hidden = !this.#matching;
     const states = this.#matching ? [this.#filter.state] : this.#chosen().map(({ state }) => state);
     for (const [action, button] of this.acts) set(button, 'disabled', !states.some((state) => fits(action, state)));
   }
@@ -287,6 +286,11 @@ class JobsPart extends HTMLElement {
   #done() {
     this.#select(false);
     this.page.changed();
+  }
+
+  #move() {
+    const chosen = this.#matching ? this.#filter : { uids: [...this.rows.selected.keys()] };
+    openMove(this.queue, chosen, () => this.#done(), { to: this.page.origins?.[0] });
   }
 
   #act(action) {

@@ -119,9 +119,9 @@ def test_the_page_of_a_dead_letter_and_the_list_of_errors_offer_to_move_jobs_bac
     expect(
         admin.page.get_by_text("Retry starts it again, in this queue, as if it had never been tried.")
     ).to_be_visible()
-    acts = admin.page.get_by_role("button", name=re.compile("^(Move jobs like it back|Retry)$"))
-    expect(acts).to_have_text(["Move jobs like it back", "Retry"])
-    expect(acts.and_(admin.page.locator(".primary"))).to_have_text(["Move jobs like it back"])
+    acts = admin.page.get_by_role("button", name=re.compile("^(Move .* back|Retry)$"))
+    expect(acts).to_have_text(["Move this job back", "Move jobs like it back", "Retry"])
+    expect(acts.and_(admin.page.locator(".primary"))).to_have_text(["Move this job back"])
     admin.press("Move jobs like it back")
     admin.dialog("Move failed jobs of").get_by_role("button", name="Move", exact=True).click()
     until("the job is back", lambda: [job.uid for job in queue.jobs()] == uids[:1])
@@ -135,6 +135,38 @@ def test_the_page_of_a_dead_letter_and_the_list_of_errors_offer_to_move_jobs_bac
     shown.get_by_role("button", name="Move back").click()
     admin.dialog("Move failed jobs of").get_by_role("button", name="Move", exact=True).click()
     until("both jobs are back", lambda: {job.uid for job in queue.jobs()} == set(uids))
+
+
+def test_a_job_is_moved_back_alone_and_to_another_queue_from_its_page(
+    admin: Person, engine: JobEngine, live: Daemon, queue: Queue
+) -> None:
+    dead = _dead(engine, queue)
+    with live.client() as client:
+        set_dead_letter(client, queue.name, dead.name)
+    first, second = (queue.add({}).uid for _ in range(2))
+    for uid in (first, second):
+        queue.update(uid, new_status="failed", error="no route")
+    until("the failed jobs were moved", lambda: dead.stats().size == 2)
+    admin.open(f"queue/{dead.name}/job/{first}")
+    admin.press("Move this job back")
+    dialog = admin.dialog("Move 1 job of")
+    expect(dialog.get_by_label("To queue")).to_have_value(queue.name)
+    dialog.get_by_role("button", name="Dry run").click()
+    expect(dialog.get_by_role("status")).to_have_text("1 job would be moved.")
+    dialog.get_by_role("button", name="Move", exact=True).click()
+    expect(dialog.get_by_role("status")).to_contain_text("1 job moved.")
+    assert ([job.uid for job in queue.jobs()], [job.uid for job in dead.jobs()]) == ([first], [second])
+    dialog.get_by_role("link", name="Show the job").click()
+    expect(admin.page.get_by_text("Moved here from the queue")).to_contain_text(dead.name)
+    admin.choose("More actions", "Move to another queue")
+    dialog = admin.dialog("Move 1 job of")
+    dialog.get_by_label("To queue").fill(dead.name)
+    queue.claim()
+    dialog.get_by_role("button", name="Dry run").click()
+    expect(dialog.get_by_role("status")).to_have_text("0 jobs would be moved. Not moved: 1 job: in progress.")
+    queue.update(first, new_status="queued")
+    dialog.get_by_role("button", name="Move", exact=True).click()
+    until("the job is in the other queue", lambda: {job.uid for job in dead.jobs()} == {first, second})
 
 
 def test_the_overview_and_the_errors_of_a_queue_link_to_its_dead_letter_queue(
@@ -154,7 +186,9 @@ def test_the_overview_and_the_errors_of_a_queue_link_to_its_dead_letter_queue(
     admin.sees(dead.name)
 
 
-def test_all_jobs_that_match_a_filter_are_moved_from_the_list(person: Person, engine: JobEngine, queue: Queue) -> None:
+def test_selected_jobs_and_all_that_match_a_filter_are_moved_from_the_list(
+    person: Person, engine: JobEngine, queue: Queue
+) -> None:
     other = _dead(engine, queue)
     queue.add_many([{}] * 3, tags=["slow"])
     queue.add({})
@@ -164,11 +198,19 @@ def test_all_jobs_that_match_a_filter_are_moved_from_the_list(person: Person, en
     person.field("Tag").fill("slow")
     expect(person.jobs()).to_have_count(3)
     person.jobs().first.get_by_role("checkbox").check()
-    expect(person.button("Move")).to_be_hidden()
+    _move_selected(person, "Move 1 job of", other, "1 job moved.")
+    expect(person.jobs()).to_have_count(2)
+    person.jobs().first.get_by_role("checkbox").check()
     person.press("Select all that match")
-    person.press("Move")
-    dialog = person.dialog("Move jobs of")
-    dialog.get_by_label("To queue").fill(other.name)
-    dialog.get_by_role("button", name="Move", exact=True).click()
-    expect(dialog.get_by_role("status")).to_contain_text("3 jobs moved.")
+    _move_selected(person, "Move jobs of", other, "2 jobs moved.")
     assert (queue.stats().size, other.stats().size) == (1, 3)
+
+
+def _move_selected(person: Person, heading: str, to: Queue, outcome: str) -> None:
+    """Move the selected jobs, and close the dialog."""
+    person.press("Move")
+    dialog = person.dialog(heading)
+    dialog.get_by_label("To queue").fill(to.name)
+    dialog.get_by_role("button", name="Move", exact=True).click()
+    expect(dialog.get_by_role("status")).to_contain_text(outcome)
+    dialog.get_by_text("Close", exact=True).click()
