@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,10 @@ import yaml
 
 from jobengine import __version__
 from jobengine.daemon.settings import SETTINGS, read_settings
-from tests.postgres import Database
+from tests.postgres import Database, running
 
 from .conftest import MakeDaemon
-from .daemons import ROOT, SECRET, Client, Forked, free_port, until
+from .daemons import ROOT, SECRET, Client, Daemon, Forked, Reply, free_port, until
 from .documents import services_of_compose
 from .nginx import nginx
 
@@ -166,21 +168,76 @@ def test_no_secret_of_the_cluster_is_in_the_environment_of_a_container() -> None
             assert name == "jobengine" or variable in OPEN or "/" in value or value == "jobengine"
 
 
+def _servers(make_daemon: MakeDaemon, database: Database, *names: str) -> list[Daemon]:
+    """Started servers on an empty database: `one` and `two`, or those of other names."""
+    database.clear(secret=SECRET.encode())
+    settings = {"DATABASE_URL": database.url}
+    return [make_daemon(name, settings=settings).start() for name in names or ("one", "two")]
+
+
+class _Proxied(Client):
+    """A client of nginx, which has an answer of its own: 502 if a server is gone, and then closes the connection."""
+
+    def _check(self, method: str, path: str, reply: Reply) -> None:
+        if reply.status == 502:
+            self.close()
+        else:
+            super()._check(method, path, reply)
+
+
+@contextmanager
+def _proxied(home: Path, *servers: Daemon) -> Iterator[Client]:
+    """A client of the real nginx with deploy/nginx-cluster.conf, in front of two servers."""
+    port = free_port()
+    config = (DEPLOY / "nginx-cluster.conf").read_text().replace("listen 6006", "listen 127.0.0.1:443")
+    for name, daemon in zip(("one", "two"), servers, strict=True):
+        config = config.replace(f"{name}:6006", f"127.0.0.1:{daemon.port}")
+    with nginx(home, config, port, servers[0].port), _Proxied(port) as client:
+        yield client
+
+
 def test_nginx_uses_both_servers_and_after_a_failure_only_the_remaining_server(
     make_daemon: MakeDaemon, database: Database, tmp_path: Path
 ) -> None:
-    database.clear(secret=SECRET.encode())
-    one, two = (make_daemon(name, settings={"DATABASE_URL": database.url}).start() for name in ("one", "two"))
-    port = free_port()
-    config = (DEPLOY / "nginx-cluster.conf").read_text().replace("listen 6006", "listen 127.0.0.1:443")
-    for name, daemon in (("one", one), ("two", two)):
-        config = config.replace(f"{name}:6006", f"127.0.0.1:{daemon.port}")
-    with nginx(tmp_path / "nginx", config, port, one.port), Client(port) as client:
+    one, two = _servers(make_daemon, database)
+    with _proxied(tmp_path / "nginx", one, two) as client:
         client.make_queue()
         added = {client.add().json["uid"] for _ in range(4)}
         assert {client.claim().json["uid"] for _ in added} == added
         assert all("/api/v1/job" in daemon.log for daemon in (one, two))
         assert two.stop() == 0
-        until("it is ready", lambda: client.ready().status == 200)
+        assert {client.ready().status for _ in range(4)} == {200}
         assert sorted({client.add().status for _ in range(4)}) in ([201], [201, 502])
         assert {client.add().status for _ in range(4)} == {201}
+
+
+def test_clients_behind_nginx_get_the_servers_own_error_while_postgresql_is_away_and_readyz_is_probed(
+    make_daemon: MakeDaemon, tmp_path: Path
+) -> None:
+    with running() as cluster:
+        one, two = _servers(make_daemon, Database.make(cluster, "jobs"))
+        with _proxied(tmp_path / "nginx", one, two) as client:
+            client.make_queue()
+            cluster.stop()
+            until("no server is ready", lambda: {client.ready().status for _ in range(4)} == {503})
+            for _ in range(4):
+                probed, refused = client.ready(), client.add()
+                assert (probed.status, refused.status) == (503, 503)
+                assert "database" in refused.json["detail"]
+                assert int(refused.headers["Retry-After"]) > 0
+            cluster.start()
+            until("one is ready", lambda: client.ready().status == 200)
+            until("both work", lambda: [client.add().status for _ in range(4)] == [201] * 4)
+
+
+def test_readyz_through_nginx_is_answered_by_the_ready_server_of_two(
+    make_daemon: MakeDaemon, database: Database, tmp_path: Path
+) -> None:
+    with running() as cluster:
+        (ready,) = _servers(make_daemon, database, "ready")
+        (other,) = _servers(make_daemon, Database.make(cluster, "jobs"), "other")
+        cluster.stop()
+        with other.client() as client:
+            until("the other is not ready", lambda: client.ready().status == 503)
+        with _proxied(tmp_path / "nginx", ready, other) as client:
+            assert {client.ready().status for _ in range(6)} == {200}
