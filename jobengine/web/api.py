@@ -333,8 +333,9 @@ class Api(BatchCalls):
     async def add_jobs(self, request: JobRequest) -> bytes:
         """Add all jobs, or none."""
         body, access = json_body(request), self.keys.access(request)
+        key = idempotency_key(request.sent.get(b"idempotency-key"))
         most = await self.keys.most_values(request, access)
-        command = await self.wire.add_jobs(body, access, self.turns.next, most)
+        command = await self.wire.add_jobs(body, access, self.turns.next, most, key)
         check_named(request.args, command.queue)
         added = await self._ask(request, command)
         if is_minimal(request):

@@ -8,7 +8,7 @@ from attrs import define
 from ..core import commands as c
 from ..http.request import JobRequest
 from ..wire.cursors import name_cursor
-from ..wire.request_head import number, one, schedule_of
+from ..wire.request_head import idempotency_key, number, one, schedule_of
 from ..wire.schedules import backfilled_value, firing_value, schedule_value
 from ..wire.shown_job import to_json
 from .calls import Calls
@@ -65,7 +65,8 @@ class ScheduleCalls(Calls):
     @_app.route("/api/v1/schedule/run", "POST")
     async def run_schedule(self, request: JobRequest) -> bytes:
         """Add the job of a schedule now, or the jobs of past times."""
-        command = self.wire.run_schedule(await self._body(request), self.keys.access(request))
+        key = idempotency_key(request.sent.get(b"idempotency-key"))
+        command = self.wire.run_schedule(await self._body(request), self.keys.access(request), key)
         if isinstance(command, c.Backfill):
             return request.reply(to_json(backfilled_value(await self._ask(request, command))))
         firing, timezone = await self._ask(request, command)

@@ -1,10 +1,10 @@
 """Decodes request bodies into commands."""
 
 import re
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, count
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -163,15 +163,31 @@ class Wire:
             job = replace(job, context=replace(job.context, traceparent=trace))
         return self._adding(sent.queue_name, access, (job,), many=False)
 
-    async def add_jobs(self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES) -> c.AddJobs:
-        """The command in a body of PUT /api/v1/jobs (at most `most_values` values); a long one is read in pieces."""
+    async def add_jobs(
+        self,
+        body: bytes,
+        access: Access,
+        pause: Pause,
+        most_values: int = MOST_VALUES,
+        idempotency_key: str | None = None,
+    ) -> c.AddJobs:
+        """
+        The command in a body of PUT /api/v1/jobs (at most `most_values` values); a long one is read in pieces.
+
+        With an `idempotency_key` each job without a uid gets a key of its own, from the key and its index.
+        """
         bounds = self._bounds(most_values)
-        first, *others = await read_in_pieces(lambda piece: self._add_some(piece, access), body, bounds, pause)
+        # No header contains a line feed, so that no key of another request can equal one of these.
+        keys = None if idempotency_key is None else (f"{idempotency_key}\n{index}" for index in count())
+        first, *others = await read_in_pieces(lambda piece: self._add_some(piece, access, keys), body, bounds, pause)
         return replace(first, jobs=tuple(chain(first.jobs, *(piece.jobs for piece in others)))) if others else first
 
-    def _add_some(self, body: bytes, access: Access) -> c.AddJobs:
+    def _add_some(self, body: bytes, access: Access, keys: Iterator[str] | None) -> c.AddJobs:
         sent, _ = self._decode(body, _add_jobs)
         jobs = new_jobs(sent.jobs, sent.queue_name, self.max_job_bytes, "jobs", sent.batch)
+        if keys is not None:
+            keyed = zip(jobs, keys, strict=False)
+            jobs = [replace(job, idempotency_key=key) if job.uid is None else job for job, key in keyed]
         return self._adding(sent.queue_name, access, tuple(jobs), many=True)
 
     def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob | c.WaitFor, bool]:
@@ -282,14 +298,18 @@ class Wire:
             queue=sent.queue_name, **access, name=sent.name, paused=sent.paused, edge=self._edge, **changes
         )
 
-    def run_schedule(self, body: bytes, access: Access) -> c.RunSchedule | c.Backfill:
+    def run_schedule(
+        self, body: bytes, access: Access, idempotency_key: str | None = None
+    ) -> c.RunSchedule | c.Backfill:
         """The command in the body of POST /api/v1/schedule/run: one run now, or a backfill."""
         sent, _ = self._decode(body, _run_schedule)
         of = {"queue": sent.queue_name, **access, "name": sent.name, "edge": self._edge}
         if sent.from_ is None and sent.until is None:
             if sent.dry_run:
                 raise BadInput("dry_run is for a backfill: send from and until too.")
-            return c.RunSchedule(**of)
+            # As in add_jobs, a line feed keeps the keys of the calls apart.
+            key = None if idempotency_key is None else f"{idempotency_key}\nrun {sent.name}"
+            return c.RunSchedule(**of, idempotency_key=key)
         if sent.from_ is None or sent.until is None:
             raise BadInput("A backfill needs both from and until.")
         first, last = time_sent(sent.from_, "from"), time_sent(sent.until, "until")

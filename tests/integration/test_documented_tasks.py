@@ -160,8 +160,8 @@ def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:
     assert (retried["max_attempts"], retried["retry_delay_seconds"]) == (5, 10)
     (timed,) = _answers(mail, setup, *blocks(page, heading="## Timeout"))
     assert timed["timeout_seconds"] == 30
-    first, again, unique, same = _answers(mail, setup, *blocks(page, heading="## Once"))
-    assert (first["uid"], unique["uid"]) == (again["uid"], same["uid"])
+    first, again, some, repeated, unique, same = _answers(mail, setup, *blocks(page, heading="## Once"))
+    assert (first["uid"], some, unique["uid"]) == (again["uid"], repeated, same["uid"])
     (grouped,) = _answers(mail, setup, *blocks(page, heading="## Groups"))
     assert grouped["group"] == "customer-7"
     (chained,) = _answers(mail, setup, *blocks(page, heading="## After other jobs"))

@@ -14,9 +14,13 @@ from tests.web.asking import add, listed, page, read, set_up, take, update
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
 
 
-def _add_many(server: MemoryServer, *jobs: Any, key: str = "key") -> Answer:
+def _add_many(server: MemoryServer, *jobs: Any, key: str = "key", **headers: Any) -> Answer:
     jobs_in = [{"content": {}, **job} if isinstance(job, dict) else job for job in jobs]
-    return server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "jobs": jobs_in}, key=key)
+    return server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "jobs": jobs_in}, key=key, headers=headers)
+
+
+def _add_once(server: MemoryServer, once: Any, *jobs: Any, **headers: str) -> Answer:
+    return _add_many(server, *jobs, **{"Idempotency-Key": once}, **headers)
 
 
 def _update_many(server: MemoryServer, *updates: Any) -> Answer:
@@ -73,6 +77,43 @@ def test_a_bulk_add_refused_by_its_queue_has_the_index_of_the_first_refused_job(
     set_up(server, draining=True, max_jobs=0)
     answer = _add_many(server, {})
     assert (answer.status, answer.json["index"]) == (409, 0)
+
+
+def test_a_bulk_add_repeated_with_its_idempotency_key_gets_the_current_jobs(server: MemoryServer) -> None:
+    jobs = {"content": {"a": 1}}, {"uid": UID}, {"content": {"a": 1}}
+    first = _add_once(server, "order-1 \u00fc", *jobs)
+    uids = [job["uid"] for job in first.json["jobs"]]
+    assert (first.status, uids[1], len({*uids})) == (201, UID, 3)
+    update(server, uids[0], "complete")
+    server.restart()
+    again = _add_once(server, "order-1 \u00fc", *jobs)
+    assert [job["uid"] for job in again.json["jobs"]] == uids
+    assert again.json["jobs"][0]["state"] == "complete"
+    brief = _add_once(server, "order-1 \u00fc", *jobs, {}, Prefer="return=minimal")
+    assert [one["status"] for one in brief.json["jobs"]] == [200, 200, 200, 201]
+    assert listed(server)["size"] == 4
+
+
+def test_a_bulk_add_with_the_idempotency_key_of_other_jobs_is_refused(server: MemoryServer) -> None:
+    _add_once(server, "k", {"priority": 1}, {"priority": 2})
+    answer = _add_once(server, "k", {"priority": 1}, {"priority": 3})
+    assert (answer.status, answer.json["index"]) == (409, 1)
+    assert listed(server)["size"] == 2
+
+
+def test_the_idempotency_key_of_a_bulk_add_names_no_job_of_another_request(server: MemoryServer) -> None:
+    for key in ("k", "k0", "k/0", "k\\n0"):
+        headers = {"Idempotency-Key": key}
+        body = {"queue_name": "q", "job": {"content": {}}}
+        assert server.call("PUT", "/api/v1/job", body=body, headers=headers).status == 201
+        brief = _add_once(server, key, {}, Prefer="return=minimal")
+        assert [one["status"] for one in brief.json["jobs"]] == [201]
+
+
+@pytest.mark.parametrize("keys", [[""], ["k" * 257], ["a", "a"]])
+def test_a_bulk_add_with_a_bad_idempotency_key_is_refused(server: MemoryServer, keys: list[str]) -> None:
+    assert _add_once(server, keys, {}).status == 400
+    assert listed(server)["size"] == 0
 
 
 @pytest.mark.parametrize("jobs", [None, [], {}, "x"])

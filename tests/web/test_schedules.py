@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import START, Answer, MemoryServer
-from tests.web.asking import NO_WORKER, add, change, claim, each, explain, metrics, read, set_up
+from tests.web.asking import NO_WORKER, add, change, claim, each, explain, listed, metrics, read, set_up
 
 NIGHTLY: dict[str, Any] = {
     "cron": "0 3 * * *",
@@ -149,6 +149,25 @@ def test_a_schedule_runs_now_and_for_past_times(server: MemoryServer) -> None:
     assert _run(server, **span).json == dry.json
     assert _run(server, **span).json == {**dry.json, "added": 0}
     assert len(dry.json["times"]) == dry.json["matched"] == dry.json["added"]
+
+
+def test_a_run_repeated_with_its_idempotency_key_adds_no_job(server: MemoryServer) -> None:
+    for name in ("nightly", "daily"):
+        _put(server, name, **NIGHTLY, if_running="add")
+
+    def run(key: str, name: str = "nightly") -> Answer:
+        """Run a schedule now, with an Idempotency-Key."""
+        body, headers = {"queue_name": "q", "name": name}, {"Idempotency-Key": key}
+        return server.call("POST", "/api/v1/schedule/run", body=body, headers=headers)
+
+    first = run("k")
+    server.clock.advance(5)
+    again = run("k")
+    assert (first.status, again.status, again.json) == (201, 201, first.json)
+    uids = {first.json["uid"], run("k", "daily").json["uid"], run("other").json["uid"]}
+    assert (len(uids), listed(server)["size"]) == (3, 3)
+    assert len(_read(server).json["firings"]) == 2
+    assert run("k" * 257).status == 400
 
 
 def test_running_a_schedule_is_refused_while_its_job_is_unfinished_or_its_queue_takes_no_jobs(

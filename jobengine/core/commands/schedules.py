@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from ..access import OWNERS, READERS
+from ..access import OWNERS, READERS, derived_uid
 from ..errors import BadSchedule, ScheduleConflict, ScheduleNotFound, ScheduleRunning, TooManySchedules
 from ..facts import Fact, ItemSet
 from ..flow import NO_FLOW, Flow
@@ -219,6 +219,8 @@ class RunSchedule(_ScheduleCommand[tuple[Firing, str]], frozen=True, kw_only=Tru
     reads = False
 
     edge: Edge
+    #: See NewJob.
+    idempotency_key: str | None = None
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         return _to_add(super().needs(queue, grant), queue)
@@ -227,8 +229,13 @@ class RunSchedule(_ScheduleCommand[tuple[Firing, str]], frozen=True, kw_only=Tru
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[tuple[Firing, str]]:
         """Raises ScheduleNotFound, ScheduleRunning, QueueDraining, QueueFull or UniqueKeyTaken."""
-        firing, schedule = Firing(time=table.wall(now), uid=new_id(), manual=True), self.schedule(table)
-        table.load_jobs([*remembered(schedule), firing.uid or ""], schedule.settings.job.unique_key)
+        schedule, key = self.schedule(table), self.idempotency_key
+        uid = new_id() if key is None else derived_uid(table.queue, key, grant.key_id)
+        firing, timezone = Firing(time=table.wall(now), uid=uid, manual=True), schedule.settings.timezone
+        table.load_jobs([*remembered(schedule), uid], schedule.settings.job.unique_key)
+        earlier = table.job(uid)
+        if earlier is not None:
+            return NOTHING, (replace(firing, time=table.wall(earlier.spec.created)), timezone)
         schedule = with_ends(schedule, table)
         running = unfinished(schedule, table)
         if running and schedule.settings.if_running is IfRunning.SKIP:
@@ -236,7 +243,7 @@ class RunSchedule(_ScheduleCommand[tuple[Firing, str]], frozen=True, kw_only=Tru
         facts, there = add_job(table, self.name, schedule, firing, now, self.edge)
         if there is not None:
             raise ScheduleRunning(there.spec.uid)
-        return [*facts, *self.stored(recorded(schedule, firing))], (firing, schedule.settings.timezone)
+        return [*facts, *self.stored(recorded(schedule, firing))], (firing, timezone)
 
 
 class FireSchedule(_ScheduleCommand[None], frozen=True, kw_only=True, gc=True):
