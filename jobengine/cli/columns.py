@@ -276,6 +276,8 @@ WAITING: Final[Sequence[Column[Holder]]] = (
     Column("client", lambda holder: holder.text("client"), least=8, cut=True, spare=4),
     Column("last claim", lambda holder: moment(holder.time("last_claim")), spare=1),
     Column("idle since", lambda holder: moment(holder.time("since"))),
+    # Added last: programs rely on the positions of the fields before this.
+    Column("only tags", lambda holder: ",".join(holder.held.tags), least=6, cut=True, shown_after="queues"),
 )
 EVENTS: Final[Sequence[Column[JobEvent]]] = (
     Column("at", lambda event: moment(event.at), least=20),

@@ -33,11 +33,12 @@ def screen(seen: Snapshot, trouble: str, url: str, now: float, width: int, sort:
 
 
 def _spans_at(time: datetime, columns: Sequence[Column[Holder]], heading: str) -> Sequence[Column[Holder]]:
-    """The columns of workers; the time in the last column is shown as an age, and `heading` is its heading."""
+    """The columns of workers; the time in the column "`heading` since" is shown as an age."""
 
     def span(holder: Holder) -> str:
         """How long a worker has been silent or idle."""
         since = holder.time("since" if holder.waits else "last_updated")
         return "" if since is None else duration(max(time - since, timedelta()))
 
-    return (*columns[:-1], Column(heading, span, number=True))
+    ages = Column(heading, span, number=True)
+    return [ages if column.heading == f"{heading} since" else column for column in columns]

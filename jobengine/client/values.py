@@ -406,7 +406,7 @@ class WorkerJobs(Answer):
     oldest_claimed = Field[datetime | None]("oldest_claimed", as_time)
     #: When the worker last claimed or updated any of these jobs.
     last_updated = Field[datetime | None]("last_updated", as_time)
-    #: Whether this is a claim that waits for jobs: the next three fields are about it.
+    #: Whether this is a claim that waits for jobs: the next four fields are about it.
     waiting = Field[bool]("waiting", default=False)
     #: When the worker's wait began; consecutive claims without a job count as one wait.
     since = Field[datetime | None]("since", as_time)
@@ -414,6 +414,8 @@ class WorkerJobs(Answer):
     last_claim = Field[datetime | None]("last_claim", as_time)
     #: The queues to claim from.
     queues = Field[list[str]]("queues", default=[])
+    #: The tags that a job must have to be claimed; empty: any job is.
+    tags = Field[list[str]]("tags", default=[])
     #: Machine, process and client of the last claim, if reported.
     host = Field[str | None]("host")
     pid = Field[str | None]("pid")

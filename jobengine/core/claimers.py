@@ -27,6 +27,8 @@ class WaitingClaim(Value, frozen=True, kw_only=True):
     last_claim: int
     #: The queues to claim from.
     queues: tuple[str, ...]
+    #: Only jobs with all of these tags are claimed.
+    tags: tuple[str, ...] = ()
     #: Where the claim comes from, if reported.
     origin: Origin | None = None
 

@@ -99,6 +99,7 @@ class ClaimLog:
             since=waiter.since,
             last_claim=waiter.requested,
             queues=claims.queues,
+            tags=claims.tags,
             origin=claims.origin,
         )
 

@@ -23,7 +23,7 @@ from .moves import dead_letter_value, may_return, moved_reason
 from .shown_job import is_cancelled, job_value, not_before_of, to_json
 from .time_text import time_text
 from .unique_keys import key_reason
-from .waiting_reason import failed_reason, waiting_reason
+from .waiting_reason import failed_reason, other_tags_sentence, waiting_reason
 
 T = TypeVar("T")
 
@@ -116,6 +116,7 @@ def _waiting(claim: WaitingClaim) -> dict[str, Any]:
         "waiting": True,
         "since": claim.since // 1000,
         "queues": claim.queues,
+        **({"tags": claim.tags} if claim.tags else {}),
         "last_claim": claim.last_claim // 1000,
         **_origin(claim.origin),
     }
@@ -325,7 +326,7 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
         return f"{paused}{waiting} {delayed}".rstrip()
     if delayed:
         return paused + delayed
-    unclaimed = _NO_WORKER if explanation.lacks_claims else ""
+    unclaimed = _NO_WORKER if explanation.lacks_claims else other_tags_sentence(explanation.other_tags)
     if explanation.hold is not None:
         return paused + _held_reason(explanation.hold, unclaimed)
     ahead = explanation.ahead

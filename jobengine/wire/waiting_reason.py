@@ -1,4 +1,4 @@
-"""Says in words what a job waits for, or because of which other jobs it failed."""
+"""Says in words what a job waits for: other jobs, or a worker; and because of which other jobs it failed."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,7 +8,7 @@ from ..core.links import Link, LinkState
 from ..core.model import Job, State
 from .links import short_error
 
-#: The most jobs and batches that a sentence names.
+#: The most jobs and batches, or sets of tags, that a sentence names.
 _NAMED: Final = 10
 #: The words for jobs that the key may not read, and for removed jobs.
 _UNREAD: Final = {
@@ -92,3 +92,17 @@ def _batch(batch: Batch, counts: BatchCounts) -> str:
     if batch.lost:
         parts.append(f"{batch.lost} removed")
     return ", ".join([*parts, "still open"] if batch.open else parts)
+
+
+def other_tags_sentence(wanted: Sequence[tuple[str, ...]]) -> str:
+    """A sentence about waiting claims for jobs with other tags, given the tags of each; empty without any."""
+    if not wanted:
+        return ""
+    kinds = [_tags(tags) for tags in dict.fromkeys(wanted)]
+    more = " or others" if len(kinds) > _NAMED else ""
+    waits = "1 worker waits" if len(wanted) == 1 else f"{len(wanted)} workers wait"
+    return f" {waits}, but only for jobs with {' or '.join(kinds[:_NAMED])}{more}."
+
+
+def _tags(tags: Sequence[str]) -> str:
+    return f"the tag{'' if len(tags) == 1 else 's'} {' and '.join(map(repr, tags))}"

@@ -203,12 +203,17 @@ class Worker:
             supervisor = Supervisor(len(groups), self._concurrency, wait=self._wait, until_empty=until_empty)
             worker_loop = WorkerLoop(engine, groups, supervisor, name=self._name, tags=self._tags)
             with self._stoppable(worker_loop):
-                _log.info("Claiming jobs of %s at %s.", ", ".join(self.queues), self._settings.address.url)
+                _log.info("Claiming jobs of %s at %s.", self._claimed(), self._settings.address.url)
                 await worker_loop.run(
                     lambda *callbacks: HandlerPool(handlers, nursery, *callbacks),
                     lambda tell: set_schedules(engine, schedules, tell, retry_for=supervisor.gives_up_after),
                 )
         return supervisor.ended
+
+    def _claimed(self) -> str:
+        """For the log: the queues, and the tags of the jobs that are claimed if not all are."""
+        tags = f" with the tag{'' if len(self._tags) == 1 else 's'} {', '.join(self._tags)}" if self._tags else ""
+        return ", ".join(self.queues) + tags
 
     def _engine(self) -> AsyncJobEngine:
         """A client that does not retry, because the supervisor retries."""

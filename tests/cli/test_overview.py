@@ -153,12 +153,14 @@ _WAITS = {"worker": "bob", "waiting": True, "since": 1800000000, "last_claim": 1
 def test_workers_lists_workers_that_hold_jobs_and_workers_that_wait(shell: Shell) -> None:
     shell.mail.answers["workers"] = [WorkerJobs(_HELD), WorkerJobs({**_WAITS, "host": "h", "pid": "7", "client": "c"})]
     assert shell("workers", "mail").stdout == (
-        "ada\tmail\t2\t2027-01-15T08:00:00Z\n\nbob\tmail,news\th\t7\tc\t2027-01-15T08:01:00Z\t2027-01-15T08:00:00Z\n"
+        "ada\tmail\t2\t2027-01-15T08:00:00Z\n\nbob\tmail,news\th\t7\tc\t2027-01-15T08:01:00Z\t2027-01-15T08:00:00Z\t\n"
     )
     assert [json.loads(line)["worker"] for line in shell("workers", "mail", "--json").stdout.splitlines()] == [
         "ada",
         "bob",
     ]
+    shell.mail.answers["workers"] = [WorkerJobs({**_WAITS, "tags": ["cpu", "fast"]})]
+    assert shell("workers", "mail").stdout.endswith("\tcpu,fast\n")
     shell.mail.answers["workers"] = []
     assert shell("workers", "mail").stderr == "No worker holds a job of 'mail' or waits for one.\n"
 

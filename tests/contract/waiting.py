@@ -184,6 +184,17 @@ class WaitingContract(Contract):
         found.append(ask.ask(c.ExplainJob, uid=uid).lacks_claims)
         assert found == [True, False, False, True, False]
 
+    def test_explain_has_the_tags_of_waiting_claims_if_none_of_them_takes_the_job(self, ask: Asker) -> None:
+        uids = [uid_of(ask.add(tags=tags)) for tags in (("gpu",), (), ("fast", "gpu"))]
+        found = [ask.ask(c.ExplainJob, uid=uids[0]).other_tags]
+        for tags in ("cpu",), ("fast", "red"):
+            ask.claiming(tags=tags)
+            found += [ask.ask(c.ExplainJob, uid=uid).other_tags for uid in uids]
+        assert [sorted(tags) for tags in found] == [[], *3 * [[("cpu",)]], *3 * [[("cpu",), ("fast", "red")]]]
+        assert sorted(claim.tags for claim in ask.ask(c.ListClaimers).waiting) == [("cpu",), ("fast", "red")]
+        ask.reconfigure(paused=True)
+        assert ask.ask(c.ExplainJob, uid=uids[0]).other_tags == ()
+
     def test_claim_times_are_shown_as_wall_clock_times(self, world: World, ask: Asker) -> None:
         ask.claiming()
         before = world.now

@@ -174,6 +174,14 @@ def test_the_error_for_a_failing_worker_import_is_one_line_with_the_frames_of_th
     assert "The queue 'mail' has no handler." in shell("work", "--app", "bare:mine", code=2).stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "words"), [(("--tag", "cpu"), "the tag cpu"), (("--tag", "cpu", "--tag", "fast"), "the tags cpu, fast")]
+)
+def test_the_first_log_line_of_work_names_the_tags(shell: Shell, options: tuple[str, ...], words: str) -> None:
+    done = shell("work", "mail", *options, "--until-empty", "--", "true")
+    assert f"Claiming jobs of mail with {words} at {shell.environment['JOBENGINE_URL']}." in done.stderr
+
+
 def test_the_log_of_work_can_be_lines_of_json(shell: Shell) -> None:
     (uid,) = shell.add([{}], max_attempts=2, retry_delay_seconds=600)
     done = shell("work", "mail", "--log-format", "json", "--until-empty", "--", "false")

@@ -16,7 +16,7 @@ from . import documents
 from .conftest import MakeDaemon
 from .daemons import ROOT, SECRET, Daemon, free_port, until
 from .documents import at_port, blocks
-from .shells import KEY, Shell
+from .shells import KEY, Shell, stop
 
 PAGE = "docs/troubleshooting.md"
 TEXT = (ROOT / PAGE).read_text()
@@ -174,6 +174,16 @@ def test_explain_gives_each_reason_of_the_table(reason: str, job: dict[str, Any]
     shell("next", "mail", "--claim")
     (uid,) = shell.add([ADA], "mail", **job)
     assert reason in shell("explain", "mail", uid).stdout
+
+
+def test_a_job_with_other_tags_than_the_waiting_worker_gets_the_reason_of_the_table(shell: Shell) -> None:
+    reason = "1 worker waits, but only for jobs with the tag 'cpu'."
+    assert f"| `{reason}` |" in TEXT
+    (uid,) = shell.add([ADA], tags=["gpu"])
+    worker = shell.start("work", "mail", "--tag", "cpu", "--", "true")
+    until("the worker waits", lambda: "\tcpu" in shell("workers", "mail").stdout)
+    assert reason in shell("explain", "mail", uid).stdout
+    stop(worker)
 
 
 def test_a_job_behind_a_limit_that_is_not_reached_gets_the_reason_of_the_table_and_no_hint(shell: Shell) -> None:

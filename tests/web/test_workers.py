@@ -7,7 +7,7 @@ import pytest
 from jobengine.engine import claimers
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
-from tests.web.asking import add, claim, hold, make_queue, read, stats, update, waiting
+from tests.web.asking import add, claim, explain, hold, make_queue, read, stats, update, waiting
 
 
 def _workers(server: MemoryServer, queue: str = "q") -> Any:
@@ -99,6 +99,23 @@ def test_a_waiting_claim_is_listed_with_its_origin(server: MemoryServer) -> None
         assert _workers(server, queue) == {"workers": [shown], "total": 0}
     found = stats(server)
     assert (found["workers_waiting"], found["last_claim"]) == (1, began)
+
+
+def test_the_tags_of_a_waiting_claim_are_listed_and_named_in_the_reason_of_a_job_without_them(
+    server: MemoryServer,
+) -> None:
+    uid = add(server, tags=["gpu"])["uid"]
+    reasons = []
+    for tags in ["cpu"], ["cpu"], ["fast", "red"]:
+        waiting(server, tags=tags)
+        reasons.append(explain(server, uid)["reason"])
+    can = "It can be claimed. It is the next. "
+    assert reasons == [
+        f"{can}1 worker waits, but only for jobs with the tag 'cpu'.",
+        f"{can}2 workers wait, but only for jobs with the tag 'cpu'.",
+        f"{can}3 workers wait, but only for jobs with the tag 'cpu' or the tags 'fast' and 'red'.",
+    ]
+    assert [one["tags"] for one in _workers(server)["workers"]] == [["cpu"], ["cpu"], ["fast", "red"]]
 
 
 def test_a_waiting_claim_by_get_is_listed_with_its_origin(server: MemoryServer) -> None:

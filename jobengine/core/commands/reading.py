@@ -167,6 +167,8 @@ class Explanation(Value, frozen=True, kw_only=True):
     key_held_until: int | None = None
     #: Whether a claim would get it or a job before it, but no claim waits, and none came in the last 10 seconds.
     lacks_claims: bool = False
+    #: The tags of each waiting claim, if the job could be claimed now but lacks a tag for each of them; empty otherwise.
+    other_tags: Sequence[tuple[str, ...]] = ()
 
     def at_wall_clock(self, ahead: int) -> "Explanation":
         job, queue, hold = shown(self.job, ahead), shown(self.queue, ahead), shown(self.hold, ahead)
@@ -204,6 +206,7 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
             key_held_until=held_until(job) if holds(job, now) else None,
             lacks_claims=(ahead is not None or (hold is not None and hold.later))
             and _lacks_claims(table, now, activity),
+            other_tags=() if ahead is None or table.queue.paused else _other_tags(table, job, activity),
         )
 
 
@@ -211,6 +214,14 @@ def _lacks_claims(table: Table, now: int, activity: RecentActivity) -> bool:
     """Whether the queue, which is not paused, has no claims; see Explanation."""
     waiting, last = activity.claims(table.queue.name)
     return not table.queue.paused and not waiting and (last is None or now - last > _PRESENT_FOR)
+
+
+def _other_tags(table: Table, job: Job, activity: RecentActivity) -> Sequence[tuple[str, ...]]:
+    """The tags of each waiting claim; empty if one of them takes the job, or if not all waiting claims are listed."""
+    name = table.queue.name
+    wanted = [claim.tags for claim in activity.claimers(name).waiting]
+    is_whole = len(wanted) >= activity.claims(name)[0]
+    return wanted if is_whole and not any(map(set(job.spec.tags).issuperset, wanted)) else ()
 
 
 def _alike(table: Table, fingerprint: str, failed_at: int) -> Alike:

@@ -62,8 +62,8 @@ class WorkersPart extends HTMLElement {
     return row;
   }
 
-  #update({ figures: cells }, { waiting, jobs: count, oldest_claimed: oldest, last_updated: updated, since, last_claim: claim, queues = [], host, pid, client }) {
-    setText(cells.state, waiting ? 'Waits for a job' : `Holds ${jobs(count)}`);
+  #update({ figures: cells }, { waiting, jobs: count, oldest_claimed: oldest, last_updated: updated, since, last_claim: claim, queues = [], tags = [], host, pid, client }) {
+    setText(cells.state, waiting ? `Waits for a job${taggedText(tags)}` : `Holds ${jobs(count)}`);
     setTime(cells.since, waiting ? since : oldest);
     setTime(cells.last, waiting ? claim : updated);
     setText(cells.machine, [host, pid && `process ${pid}`].filter(Boolean).join(', ') || '–');
@@ -77,6 +77,9 @@ customElements.define('je-workers', WorkersPart);
 function wantedText({ workers_wanted: wanted, target_wait_seconds: target } = {}) {
   return target === undefined ? '' : `; ${number(wanted)} ${wanted === 1 ? 'is' : 'are'} wanted, so that no job waits longer than ${number(target)} s`;
 }
+
+/** " with the tags cpu and fast": which jobs a claim takes; empty if it takes all. */
+const taggedText = (tags) => (tags.length === 0 ? '' : ` with the ${tags.length === 1 ? 'tag' : 'tags'} ${tags.join(' and ')}`);
 
 /** The workers, each with a key of its own: several claims may wait under one name. */
 function named(workers) {

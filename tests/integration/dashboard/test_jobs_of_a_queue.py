@@ -310,12 +310,12 @@ def test_the_workers_page_shows_workers_that_hold_jobs(owner: Person, queue: Que
 
 def test_the_workers_page_shows_workers_that_wait_for_jobs(owner: Person, queue: Queue) -> None:
     with ThreadPoolExecutor() as pool:
-        claimed = pool.submit(queue.claim, wait=50, worker="ann")
+        claimed = pool.submit(queue.claim, wait=50, worker="ann", tags=["cpu", "fast"])
         owner.open(f"queue/{queue.name}/workers")
         row = owner.row("Workers", "ann")
-        expect(row).to_contain_text("Waits for a job")
+        expect(row).to_contain_text("Waits for a job with the tags cpu and fast")
         expect(row.locator("time").first).to_have_attribute("title", re.compile(r"\d\d:\d\d:\d\d UTC"))
-        queue.add({})
+        queue.add({}, tags=["cpu", "fast"])
         assert len(claimed.result()) == 1
     expect(row).to_contain_text("Holds 1 job")
 

@@ -35,7 +35,8 @@ def test_explain_takes_claims_at_other_servers_into_account(ask: Asker, other: A
     assert other.ask(c.ExplainJob, uid=job.spec.uid).lacks_claims
     ask.claiming(worker="a", tags=("other",))
     _advance(1, ask, other)
-    assert not other.ask(c.ExplainJob, uid=job.spec.uid).lacks_claims
+    explained = other.ask(c.ExplainJob, uid=job.spec.uid)
+    assert (explained.lacks_claims, list(explained.other_tags)) == (False, [("other",)])
 
 
 def test_a_claim_that_keeps_waiting_stays_listed_at_other_servers(ask: Asker, other: Asker) -> None:
