@@ -69,8 +69,8 @@ SHOWN = """
     ahead_in_group available by delayed failed group group_limits group_on_failure group_order group_weight groups held
     held_until hold hold_seconds holders in_progress limits marks oldest_ready opens queued rate ready reason seconds
     settings target_wait_seconds weight lacks_claims later
-    added counted cron edge every_seconds first from_ if_running last missed missed_seconds next other_tags pause_after_failures
-    schedules skipped time timezone until
+    added counted cron edge every_seconds first from_ if_running last missed missed_seconds next pause_after_failures
+    other_tags schedules skipped time timezone until
     batch batches counts dependants dependencies depends_on lost most on on_dependency_failure on_failure open then
     hidden named_in results_left_out then_on unfinished wait_for with_results without_dependencies
     changed line order seconds_per_priority
