@@ -19,6 +19,7 @@ from .daemon.announcement import Announcement
 from .daemon.hardening import forbid_dumps, wipe_variables
 from .daemon.listening import listener, what_is_wrong
 from .daemon.logs import observer
+from .daemon.mistyped import hints
 from .daemon.secret_file import weakness
 from .daemon.secret_source import SecretSource
 from .daemon.service import Daemon, about_database, end_early
@@ -150,6 +151,7 @@ def _announcement(settings: Settings) -> Announcement:
         dashboard=settings.dashboard,
         ignored=settings.ignored,
         mistyped=settings.mistyped,
+        hints=hints(os.environ, has_admin_key=settings.admin_key is not None),
         has_admin_key=settings.admin_key is not None,
         weak_admin_key=weakness(settings.admin_key),
         weak_secret=weakness(settings.secret),

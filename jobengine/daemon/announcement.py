@@ -26,6 +26,8 @@ class Announcement:
     ignored: tuple[str, ...] = ()
     #: Sentences about environment variables that resemble settings.
     mistyped: tuple[str, ...] = ()
+    #: Sentences about environment variables that only clients read.
+    hints: tuple[str, ...] = ()
     #: Whether there is an admin key.
     has_admin_key: bool = True
     #: Why the admin key and the SECRET can be guessed; empty if they can't.

@@ -1,4 +1,4 @@
-"""Finds environment variables whose names resemble those of settings: they are probably mistyped."""
+"""Finds environment variables that were probably set in place of settings: mistyped names, and those of clients."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,6 +24,16 @@ def mistyped(environment: Mapping[str, str], settings: Iterable[str]) -> tuple[s
     known = {*settings}
     found = ((name, _meant(name, unset)) for name in environment if name not in known and _PLAIN.fullmatch(name))
     return tuple(f"{name} is not a setting; did you mean {meant}?" for name, meant in found if meant)
+
+
+def hints(environment: Mapping[str, str], *, has_admin_key: bool) -> tuple[str, ...]:
+    """A sentence if only clients have an admin key: their variable is set, and the server has none. Has no value."""
+    if has_admin_key or not environment.get("JOBENGINE_ADMIN_KEY"):
+        return ()
+    return (
+        "JOBENGINE_ADMIN_KEY is for clients and the command line; this server reads ADMIN_KEY, which is not set, so it "
+        "has no admin key",
+    )
 
 
 def _meant(name: str, unset: Mapping[str, str]) -> str | None:

@@ -185,6 +185,8 @@ class Daemon(Service):
         # The database is opened after these warnings: if that fails, a mistyped name may be why.
         for warning in self._announcement.mistyped:
             self._log.warn("{text}", text=warning)
+        for hint in self._announcement.hints:
+            self._log.info("{text}", text=hint)
         self._allow_connections(self._site.limits.connections)
         try:
             self._engine.open()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from jobengine.daemon.mistyped import hints
 from jobengine.daemon.settings import read_settings
 
 
@@ -39,6 +40,19 @@ def test_a_variable_that_resembles_a_setting_is_reported_without_its_value(name:
 )
 def test_variables_of_other_programs_are_not_reported(name: str) -> None:
     assert read_settings({}, {name: "abc-7"}).mistyped == ()
+
+
+@pytest.mark.parametrize("value", ["abc-7", "an admin key of clients"])
+def test_the_clients_variable_for_the_admin_key_gives_a_hint_to_a_server_without_one(value: str) -> None:
+    (hint,) = hints({"JOBENGINE_ADMIN_KEY": value}, has_admin_key=False)
+    assert "reads ADMIN_KEY" in hint
+    assert value not in hint
+
+
+def test_a_server_with_an_admin_key_or_other_variables_of_clients_gives_no_hint() -> None:
+    assert hints({"JOBENGINE_ADMIN_KEY": "abc-7"}, has_admin_key=True) == ()
+    others = dict.fromkeys(("JOBENGINE_URL", "JOBENGINE_ACCESS_KEY", "JOBENGINE_PROFILE", "JOBENGINE_QUEUE"), "abc-7")
+    assert hints({**others, "JOBENGINE_ADMIN_KEY": ""}, has_admin_key=False) == ()
 
 
 def test_a_variable_beside_the_setting_that_it_resembles_is_not_reported() -> None:

@@ -82,6 +82,19 @@ def test_the_log_has_a_warning_about_a_mistyped_setting_but_not_its_value(
     assert "abcdefghijklmnopq" not in daemon.all_output()
 
 
+def test_the_log_has_one_hint_that_the_admin_key_was_set_for_clients_only(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(settings={"JOBENGINE_ADMIN_KEY": "abcdefghijklmnopq"}).start()
+    assert daemon.stop() == 0
+    hint = "#info] JOBENGINE_ADMIN_KEY is for clients and the command line; this server reads ADMIN_KEY"
+    assert daemon.log.count(hint) == 1
+    assert "abcdefghijklmnopq" not in daemon.all_output()
+    (daemon.home / "key").write_text("abcdefghijklmnop")
+    daemon.settings["ADMIN_KEY_FILE"] = "key"
+    daemon.start()
+    assert daemon.stop() == 0
+    assert "JOBENGINE_ADMIN_KEY" not in daemon.log
+
+
 def test_a_limit_of_open_files_too_low_for_the_connections_causes_a_warning(make_daemon: MakeDaemon) -> None:
     limited = ("sh", "-c", 'ulimit -n 600; exec "$@"', "sh")
     daemon = make_daemon(settings={"MAX_CONNECTIONS": "400"}, prefix=limited).start()
