@@ -86,12 +86,17 @@ class Keys:
 
     async def check_named(self, request: JobRequest, access: Access) -> bool:
         """
-        Whether the query names a queue; if so, check that the key opens it. Raises BadInput, and the errors of
-        Engine.ask.
+        Whether the query names a queue; if so, check that the key opens it, and log the name if not. Raises BadInput,
+        and the errors of Engine.ask.
         """
         if b"queueName" not in request.args:
             return False
-        await self.engine.ask(c.CheckKey(queue=one(request.args, "queueName"), **access))
+        name = one(request.args, "queueName")
+        try:
+            await self.engine.ask(c.CheckKey(queue=name, **access))
+        except AccessDenied:
+            request.notes["queue"] = name
+            raise
         return True
 
     async def most_values(self, request: JobRequest, access: Access) -> int:

@@ -131,6 +131,20 @@ def test_the_identity_of_a_key_is_looked_up_once_and_cached_for_ten_seconds(
     assert _lines(events)[-1].notes == {"queue": "q"}
 
 
+def test_the_line_of_a_wrong_key_has_address_and_queue_in_every_call_but_no_name_of_a_missing_queue(
+    server: MemoryServer, events: list[LogEvent]
+) -> None:
+    before = len(_lines(events))
+    for name in ("q", "none"):
+        bodies = {"PUT": {"queue_name": name, "jobs": [{"content": {}}]}, "POST": {"queue_name": name, "updates": []}}
+        for method, body in bodies.items():
+            server.call(method, f"/api/v1/jobs?queueName={name}", body=body, key=WRONG)
+        server.call("GET", f"/api/v1/queue/stats?name={name}", key=WRONG)
+    lines = _lines(events)[before:]
+    assert [(line.status, line.notes.get("queue")) for line in lines] == [(401, "q")] * 3 + [(404, None)] * 3
+    assert all(line.address != "-" and WRONG not in str(line) for line in lines)
+
+
 @pytest.mark.slow
 def test_the_line_of_a_dry_run_says_so(server: MemoryServer, events: list[LogEvent]) -> None:
     add(server)
