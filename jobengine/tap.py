@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from twisted.application.internet import StreamServerEndpointService
@@ -106,7 +107,9 @@ def _refuse_short_forms(words: Sequence[str], names: Sequence[str]) -> None:
             variable = name.upper().replace("-", "_")
             raise UsageError(f"a key is never an option: instead of --{name} use --{name}-file, or set {variable}")
         if name not in has_value:
-            raise UsageError(f"option --{name} not recognized")
+            near = get_close_matches(name, has_value, 1)
+            meant = f" (did you mean --{near[0]}?)" if near else ""
+            raise UsageError(f"option --{name} not recognized{meant}")
         if has_value[name] and not sign:
             next(rest, None)
 

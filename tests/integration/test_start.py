@@ -177,8 +177,10 @@ def test_a_taken_port_ends_the_start_with_1_and_unlocks_the_database(make_daemon
         ({"LISTEN": "ssl:0:privateKey=missing.pem"}, (), "LISTEN .*missing.pem"),
         ({"SECRET": "", "SECRET_FILE": "missing"}, (), "SECRET_FILE .*No such file"),
         ({}, ("--api-port", "http"), "--api-port must be a whole number"),
-        ({}, ("--port", "1"), "option --port not recognized; --help lists the options"),
+        ({}, ("--port", "1"), r"option --port not recognized \(did you mean --api-port\?\); --help lists the options"),
+        ({}, ("--api-prot=1",), r"option --api-prot not recognized \(did you mean --api-port\?\)"),
         ({}, ("--api-por", "1"), "option --api-por not recognized"),
+        ({}, ("--frobnicate", "1"), "option --frobnicate not recognized; --help lists the options"),
         (
             {},
             ("--admin-key", "abc"),
