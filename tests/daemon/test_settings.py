@@ -153,7 +153,22 @@ def test_an_admin_key_may_be_any_text_that_a_header_carries(tmp_path: Path, key:
     assert read(ADMIN_KEY=os.fsdecode(key)).admin_key == key
 
 
-@pytest.mark.parametrize("key", [" key", "key ", "key\n", "ke\ny", "key\r", "ke\ty", "key\x7f", "\0key"])
+def test_the_carriage_return_of_a_line_end_after_an_admin_key_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(b"key\r\n")
+    assert read(ADMIN_KEY_FILE=str(path)).admin_key == b"key"
+    assert read_settings({"admin-key-file": str(path)}, {}).admin_key == b"key"
+    # A file of variables may have such line ends too.
+    assert read(ADMIN_KEY="key\r").admin_key == b"key"
+
+
+def test_the_carriage_return_of_a_line_end_after_a_database_url_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "url"
+    path.write_bytes(b"postgresql://host/jobs\r\n")
+    assert read(DATABASE_URL_FILE=str(path), SECRET="s").database_url == "postgresql://host/jobs"
+
+
+@pytest.mark.parametrize("key", [" key", "key ", "key\n", "ke\ny", "key\r\r", "ke\ry", "ke\ty", "key\x7f", "\0key"])
 def test_an_admin_key_that_no_header_carries_unchanged_is_refused(tmp_path: Path, key: str) -> None:
     path = tmp_path / "key"
     path.write_text(f"{key}\n", newline="")
