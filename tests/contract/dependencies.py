@@ -28,6 +28,12 @@ def read(ask: Asker, uid: str, queue: str = "q") -> Job:
     return ask.ask(c.ReadJob, queue, uid=uid)
 
 
+def set_states(ask: Asker, *states: tuple[str, State]) -> None:
+    """Set the states of several jobs in one request."""
+    updates = tuple(c.JobUpdate(uid=uid, changes=c.Changes(state=state)) for uid, state in states)
+    ask.ask(c.UpdateJobs, updates=updates)
+
+
 def wait_for(ask: Asker, job: Job, *children: c.NewJob) -> Job:
     return ask.ask(c.WaitFor, uid=job.spec.uid, lease=job.standing.lease, jobs=children, defaults=Defaults())
 
@@ -130,6 +136,24 @@ class DependencyContract(Contract):
         assert {job.spec.uid for job in ask.jobs()} == {A, C}
         world.advance(4)
         assert {job.spec.uid for job in ask.jobs()} == {C}
+
+    def test_a_job_that_completes_as_its_failed_dependant_is_queued_again_is_kept_for_the_dependant(
+        self, world: World, ask: Asker
+    ) -> None:
+        ask.add(uid=A, keep_minutes=1)
+        ask.add(uid=B)
+        waits_for(ask, A, B)
+        set_states(ask, (A, State.COMPLETE), (B, State.FAILED))
+        set_states(ask, (A, State.QUEUED))
+        assert read(ask, C).state is State.FAILED
+        set_states(ask, (A, State.COMPLETE), (B, State.QUEUED))
+        assert read(ask, C).waits
+        world.advance(10 * MINUTE)
+        assert read(ask, A).state is State.COMPLETE
+        set_states(ask, (B, State.COMPLETE))
+        ask.update(ask.hold(), State.COMPLETE)
+        world.advance(MINUTE + 1)
+        assert A not in {job.spec.uid for job in ask.jobs()}
 
     def test_a_job_waits_for_its_children(self, world: World, ask: Asker) -> None:
         ask.add(uid=C)

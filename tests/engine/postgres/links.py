@@ -10,7 +10,8 @@ from jobengine.engine.postgres.recount_links import LinkCounting
 from jobengine.engine.postgres.sql import named
 from tests.doubles import SECRET
 
-#: Jobs on which others depend, but whose rows lack it; and finished jobs that would be removed too early, or never.
+#: Jobs on which others depend, but whose rows lack it; finished jobs that would be removed too early, or never;
+#: and unfinished jobs whose deadline was removed.
 _WRONG = """
 WITH p AS (
     SELECT j.uid, j.place, j.awaited, j.batch, j.kept, j.due, count(d.uid) AS links,
@@ -24,6 +25,7 @@ WHERE (links > 0 AND awaited IS NULL)
     OR (place = ANY(ARRAY[3, 4]) AND keeps AND due IS NOT NULL)
     OR (place = ANY(ARRAY[3, 4]) AND (due IS NULL) <> (kept IS NOT NULL))
     OR (place = ANY(ARRAY[3, 4]) AND NOT keeps AND batch IS NULL AND due IS NULL)
+    OR (place = ANY(ARRAY[0, 1, 2, 12]) AND kept IS NOT NULL)
 """
 
 

@@ -168,9 +168,7 @@ class Batch:
         changes = changes_of(self._jobs(), self._now.known)
         rare = with_rare_fields(changes)
         check_groups(rare)
-        self.links = links_of_batch(
-            self.rows, self._now.known, self.tables.queues, changes, rare, self._effects, self._of_queues
-        )
+        self.links = links_of_batch(self.rows, self.tables, changes, rare, self._effects, self._of_queues)
         self._writing = Writing(self.rows, changes, None if self.links is None else self.links.linked)
         self._write_groups()
         self._last = self._made_last()

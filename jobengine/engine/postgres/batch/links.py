@@ -38,6 +38,7 @@ from ..database.dependency_rows import (
 from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
 from ..sql import named
+from .loaded import LoadedTables
 from .tables import LoadedTable
 from .write import Change, Linked
 
@@ -47,14 +48,14 @@ _UNFINISHED_BATCHES: Final = named("unfinished_batches")
 
 def links_of_batch(
     rows: Rows,
-    known: Mapping[str, Known],
-    tables: Mapping[str, LoadedTable],
+    loaded: LoadedTables,
     changes: Sequence[Change],
     rare: Sequence[Change],
     effects: Sequence[Effect],
     facts: Sequence[Fact],
 ) -> "BatchLinks | None":
     """The changes of dependencies and batches to write; None if there are none. For `rare` see with_rare_fields."""
+    known, tables = loaded.now.known, loaded.queues
     linked = [one for one in rare if _is_linked(one)]
     its = [(known[name].id, table) for name, table in tables.items() if name in known]
     awaited = {(number, uid) for number, table in its for uid in table.awaited}
@@ -65,7 +66,7 @@ def links_of_batch(
     gone = [fact.name for fact in facts if isinstance(fact, QueueDeleted)]
     if not (linked or items or gone):
         return None
-    links = BatchLinks(rows, known, tables, Linked(awaited, freed))
+    links = BatchLinks(rows, known, tables, Linked(awaited, freed), bool(loaded.followed))
     links.note(linked, changes)
     for effect in items:
         links.note_item(effect)
@@ -101,6 +102,8 @@ class BatchLinks:
     known: Mapping[str, Known]
     tables: Mapping[str, LoadedTable]
     linked: Linked
+    #: Whether the transaction is a follow-up (see follow.py), which reads some jobs without locking them.
+    is_follow_up: bool
     #: The ends to follow up before the callers are answered.
     eager: dict[Parent, None] = field(factory=dict, init=False)
     #: The ends whose following up may wait.
@@ -191,8 +194,9 @@ class BatchLinks:
         (name, uid), (mark, keeps) = awaited, link
         table = self.tables.get(name)
         parent = None if table is None or batch_in(uid) is not None else table.jobs.get(uid)
-        if table is None or parent is None:
-            # A new job depends on jobs that were loaded, or on a new batch.
+        if table is None or parent is None or self.is_follow_up:
+            # A new job depends on jobs that were loaded, or on a new batch. A job that a follow-up queues again may
+            # depend on a job that is not locked, or whose retention begins in this transaction.
             if not is_new:
                 self.eager[parent_of(self.rows, awaited)] = None
             return

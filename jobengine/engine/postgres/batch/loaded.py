@@ -27,7 +27,8 @@ class LoadedTables:
     #: The batch's time and queues; a guess until `confirm`.
     now: Now
     planned: Sequence[PlannedCommand]
-    #: Whether all loaded jobs are locked; otherwise none is, and none may be changed.
+    #: Whether all loaded jobs are locked; otherwise none is, and none may be changed. A follow-up (see follow.py) locks
+    #: only the jobs that it may change.
     locked: bool
     queues: dict[str, LoadedTable] = field(init=False)
     #: The number of queues in the database (see queries.queues_counted); None if no command needs it.
