@@ -256,9 +256,12 @@ class Batch:
 
     def _is_too_early(self) -> bool:
         """Whether a task that removes jobs may remove some that this batch has completed, and others depend on."""
-        awaited = {name: table.awaited for name, table in self.tables.queues.items() if table.awaited}
+        awaited = {(name, uid) for name, table in self.tables.queues.items() for uid in table.awaited}
+        for one in self._jobs():
+            dependencies = None if one.new is None else one.new.spec.rare.dependencies
+            awaited.update(() if dependencies is None else dependencies.on)
         return bool(awaited) and any(
-            one.new is not None and one.new.state is State.COMPLETE and one.uid in awaited.get(one.queue, ())
+            one.new is not None and one.new.state is State.COMPLETE and (one.queue, one.uid) in awaited
             for one in self._jobs()
         )
 

@@ -192,12 +192,12 @@ class BatchLinks:
     def _note_awaited(self, awaited: Awaited, link: Link, changed: set[Child], *, is_new: bool) -> None:
         """Record that a job depends on another now, or on a batch, which may have ended already."""
         (name, uid), (mark, keeps) = awaited, link
-        table = self.tables.get(name)
-        parent = None if table is None or batch_in(uid) is not None else table.jobs.get(uid)
-        if table is None or parent is None or self.is_follow_up:
-            # A new job depends on jobs that were loaded, or on a new batch. A job that a follow-up queues again may
-            # depend on a job that is not locked, or whose retention begins in this transaction.
-            if not is_new:
+        table, is_batch = self.tables.get(name), batch_in(uid) is not None
+        parent = None if table is None or is_batch else table.jobs.get(uid)
+        if parent is None or self.is_follow_up:
+            # The job may have been deleted in the same transaction. A job that a follow-up queues again may depend on
+            # a job that is not locked, or whose retention begins in this transaction. The batch of a new job is new.
+            if not (is_new and is_batch):
                 self.eager[parent_of(self.rows, awaited)] = None
             return
         key, kept = (self.known[name].id, uid), kept_for(parent) if keeps else None

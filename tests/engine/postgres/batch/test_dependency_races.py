@@ -354,6 +354,29 @@ def test_a_job_that_starts_while_a_follow_up_reads_it_keeps_its_time_out(
     settle(sessions[2], database)
 
 
+def test_a_job_does_not_wait_for_a_job_that_is_deleted_in_the_same_batch(
+    sessions: list[Session], database: Database
+) -> None:
+    (parent,) = add(sessions[0], new())
+    child = new(parent)
+    adds = c.AddJobs(**WHO, jobs=(child,), defaults=Defaults())
+    assert len(sessions[0].carry_out([adds, c.DeleteJob(**WHO, uid=parent)]).outcomes) == 2
+    assert read(sessions[0], str(child.uid)).state is State.FAILED
+    settle(sessions[0], database)
+
+
+def test_a_job_is_released_if_its_dependency_completes_and_is_deleted_in_the_batch_that_adds_the_job(
+    sessions: list[Session], database: Database
+) -> None:
+    (parent,) = add(sessions[0], new())
+    child = new(parent)
+    tasks = [c.AddJobs(**WHO, jobs=(child,), defaults=Defaults()), ends(parent), c.DeleteJob(**WHO, uid=parent)]
+    while tasks:
+        tasks = tasks[len(sessions[0].carry_out(tasks).outcomes) :]
+    assert read(sessions[0], str(child.uid)).ready
+    settle(sessions[0], database)
+
+
 class Cut:
     """Cuts the connection of a session before one of its trips, as the end of the server would."""
 
