@@ -17,6 +17,8 @@ _ROWS: Final = "jobengine/engine/postgres/database/rows.py"
 _OF_RECOUNT: Final = "tests/engine/postgres/test_recount.py"
 _OF_DAMAGE: Final = "tests/engine/postgres/database/test_damage.py"
 _CLOCK: Final = "tests/engine/postgres/batch/test_clock_steps.py"
+_FOLLOW_UP: Final = "jobengine/engine/postgres/batch/follow.py"
+_OF_FOLLOW_UPS: Final = "tests/engine/postgres/batch/test_follow_ups.py"
 _CUTS: Final = "tests/engine/postgres/database/test_cuts.py"
 
 OF_POSTGRES: Final = (
@@ -184,5 +186,39 @@ OF_POSTGRES: Final = (
         '    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",\n',
         "",
         (f"{_OF_RECOUNT}::test_deleting_a_job_during_a_recount_causes_no_wrong_correction",),
+    ),
+    Mutant(
+        "unlocked-dependency",
+        "that a follow-up takes over no failure or retry of a job that it has not locked",
+        _FOLLOW_UP,
+        "now in (was, MET) or parent_of(self.rows, awaited) in parents",
+        "True",
+        (f"{_OF_FOLLOW_UPS}::test_a_follow_up_leaves_other_ends_to_their_own_follow_ups",),
+    ),
+    Mutant(
+        "followed-up-job-lock",
+        "that a follow-up locks the jobs that have ended or were retried",
+        _FOLLOW_UP,
+        "named_ = {*found, *ours}",
+        "named_ = {*found}",
+        (f"{_OF_FOLLOW_UPS}::test_an_awaited_job_does_not_change_while_its_dependants_are_updated",),
+    ),
+    Mutant(
+        "kept-for-a-retried-dependant",
+        "that a job is kept for a dependant that a follow-up queues again",
+        "jobengine/engine/postgres/batch/links.py",
+        "if parent is None or self.is_follow_up:",
+        "if parent is None:",
+        (f"{_OF_FOLLOW_UPS}::test_a_job_that_starts_while_a_follow_up_reads_it_keeps_its_time_out",),
+    ),
+    Mutant(
+        "followed-up-twice",
+        "that a follow-up is repeated if the ended job changes before it is locked",
+        _FOLLOW_UP,
+        "if was.end != one.end)",
+        "if False)",
+        (
+            f"{_OF_FOLLOW_UPS}::test_a_job_is_released_if_its_dependency_completes_before_the_first_follow_up_has_locked_it",
+        ),
     ),
 )

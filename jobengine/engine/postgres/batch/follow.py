@@ -2,14 +2,16 @@
 Follows up the ends of jobs and batches: jobs that depend on them are released or fail, and retentions begin.
 
 A transaction that ends an awaited job leaves a row in `ended`, see dependency_rows.py. A follow-up is a transaction of
-its own, which begins when the end is committed. It locks the jobs that depend on the ended ones, and only then reads
-the state of everything that these jobs depend on: so if several jobs end at once, the last follow-up sees all the ends.
-Its own changes may leave rows again, so a cascade goes level by level, and continues after a crash.
+its own, which begins when the end is committed. It locks the ended jobs together with the jobs that depend on them, so
+that an ended job can't change again before its dependants are written. Other jobs on which these depend are only read,
+and may change meanwhile: if they are complete, that counts at once, since it is never undone; the rest is left to their
+own follow-ups. So if several jobs end at once, the last follow-up sees all the ends. Its own changes may leave rows
+again, so a cascade goes level by level, and continues after a crash.
 
 The server that has left the rows follows them up before it answers, if they are few; the sweepers do the rest.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, LiteralString
 
 from attrs import define, evolve, field, frozen
@@ -25,7 +27,16 @@ from ....core.tables import BatchChanged, DependencyEnded, FollowUp, NoLongerAwa
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, byteas, texts
 from ..database.connection import together
-from ..database.dependency_rows import MARKS, Child, Parent, awaited_set, batch_key_in, counts_by_state, kept_for
+from ..database.dependency_rows import (
+    MARKS,
+    Child,
+    Parent,
+    awaited_set,
+    batch_key_in,
+    counts_by_state,
+    kept_for,
+    parent_of,
+)
 from ..database.group_rows import FlowLock
 from ..database.item_rows import Key, item_of, items_named
 from ..database.pipeline import Row, Statement
@@ -97,6 +108,11 @@ class _Stand:
         return self.place in (Place.COMPLETE, Place.FAILED)
 
     @property
+    def is_sound(self) -> bool:
+        """Whether there is a job, which is not damaged."""
+        return self.place is not None and not is_set_apart(self.place)
+
+    @property
     def is_to_free(self) -> bool:
         """Whether the retention of a job is to begin."""
         return self.is_finished and self.awaited is not None and self.kept is not None and not self.keeps
@@ -104,9 +120,8 @@ class _Stand:
     @property
     def is_to_mark(self) -> bool:
         """Whether the row of a job does not say yet that others depend on it, or that its retention is put off."""
-        if self.place is None or is_set_apart(self.place):
-            return False
-        return (self.awaited is None and self.is_linked) or (self.is_finished and self.kept is None and self.keeps)
+        lacks_mark = self.awaited is None and self.is_linked
+        return self.is_sound and (lacks_mark or (self.is_finished and self.kept is None and self.keeps))
 
     @property
     def end(self) -> str | None:
@@ -127,7 +142,8 @@ class FollowUps:
     clock: LiteralString
     #: The rows that were taken.
     taken: Sequence[Row]
-    #: The jobs and batches to follow up again: more jobs depend on each than one transaction changes.
+    #: The jobs and batches to follow up again: more jobs depend on each than one transaction changes, or it has changed
+    #: meanwhile.
     left: dict[Parent, None] = field(factory=dict, init=False)
     #: The jobs and batches of queues that were deleted, for which rows were left.
     spread: list[Parent] = field(factory=list, init=False)
@@ -147,10 +163,9 @@ class FollowUps:
         stands = self._read(parents)
         now = self._queues([one.queue_id for one in stands if one.queue_id is not None])
         found = self._find(stands, now)
-        # A finished job is locked even if nothing seems to be left to do: another server may be about to begin its
-        # retention, because it has not seen yet that a job depends on it.
-        ours = [one for one in stands if one.is_to_mark or (one.is_finished and one.awaited is not None)]
-        named_ = {*found, *((one.queue_id, one.parent[1]) for one in ours if one.queue_id is not None)}
+        # A job is locked even if nothing seems to be left to do: its retention may be about to begin, or it may change.
+        ours = [(one.queue_id, one.parent[1]) for one in stands if one.queue_id is not None and one.is_sound]
+        named_ = {*found, *ours}
         now = self._with_queues(now, {child[0] for child in named_})
         now = with_flows_locked(self.connection, self.rows, self.clock, now, [*now.known], FlowLock.SHARED)
         now = evolve(now, known={name: evolve(one, due=False) for name, one in now.known.items()})
@@ -160,7 +175,9 @@ class FollowUps:
         self._locked = {one for one in named_ if one[0] in self._by_id}
         self._lock(stands, sorted(self._locked))
         self._children = [child for child in found if child[0] in self._by_id]
-        stands = self._read(parents)
+        before, stands = stands, self._read(parents)
+        # A job that was not marked as awaited yet may have ended before it was locked, without leaving a row.
+        self.left.update((one.parent, None) for was, one in zip(before, stands, strict=True) if was.end != one.end)
         self._mark(stands)
         self._load_others()
         self._load_batches(stands)
@@ -383,15 +400,26 @@ class FollowUps:
 
     def _changed_children(self) -> list[tuple[str, FollowUp]]:
         found: list[tuple[str, FollowUp]] = []
+        parents = {(queue, key) for _, queue, key, _ in self.taken}
         for queue_id, uid in self._children:
             _, table = self._by_id[queue_id]
             job = table.jobs.get(uid)
             if job is None or not awaited_by(job) or any(map(self._is_damaged, awaited_by(job))):
                 continue
-            ended = ended_now(job, self.tables)
+            ended = self._ended(job, parents)
             if ended != job.standing.ended:
                 found.append((table.queue.name, DependencyEnded(uid, ended)))
         return found
+
+    def _ended(self, job: Job, parents: Collection[Parent]) -> str:
+        """The characters of a job's dependencies as they stand; those that are not `parents` may only become MET."""
+        old, new, dependencies = job.standing.ended, ended_now(job, self.tables), job.spec.rare.dependencies
+        if new == old or dependencies is None:
+            return new
+        return "".join(
+            now if now in (was, MET) or parent_of(self.rows, awaited) in parents else was
+            for awaited, was, now in zip(dependencies.on, old, new, strict=True)
+        )
 
     def _is_damaged(self, awaited: Awaited) -> bool:
         """Whether a job's state is unknown; the jobs that depend on it wait until it is restored or deleted."""

@@ -316,67 +316,6 @@ def test_a_job_is_kept_if_its_dependant_is_retried_as_the_retention_of_the_job_b
     settle(sessions[2], database)
 
 
-def test_a_job_that_starts_while_a_follow_up_reads_it_keeps_its_time_out(
-    sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parent, other = add(sessions[0], new(), new())
-    (child,) = add(sessions[0], new(parent, other))
-    for state in (State.COMPLETE, State.QUEUED, State.FAILED):
-        answer(sessions[0], ends(parent, state))
-    # This job failed because of both. For its sake, the follow-up of `other` reads the parent, without a lock.
-    add(sessions[0], new(parent, other))
-    answer(sessions[0], ends(other, State.FAILED))
-    settle(sessions[0], database)
-    has_read, goes_on = threading.Event(), threading.Event()
-    freed = follow.FollowUps._freed
-
-    def slowly_freed(follow_ups: follow.FollowUps, *stands: Any) -> Any:
-        has_read.set()
-        goes_on.wait()
-        return freed(follow_ups, *stands)
-
-    def start() -> None:
-        has_read.wait()
-        monkeypatch.setattr(follow.FollowUps, "_freed", freed)
-        answer(sessions[1], ends(parent, State.INPROGRESS))
-
-    def go_on() -> None:
-        try:
-            with psycopg.connect(database.url, autocommit=True) as gate:
-                # The parent has started, and its own follow-up waits for the jobs that depend on it.
-                until_waiting(gate, 1)
-        finally:
-            goes_on.set()
-
-    monkeypatch.setattr(follow.FollowUps, "_freed", slowly_freed)
-    at_once(partial(answer, sessions[0], ends(other, State.QUEUED)), start, go_on)
-    assert read(sessions[2], child).waits
-    settle(sessions[2], database)
-
-
-def test_a_job_does_not_wait_for_a_job_that_is_deleted_in_the_same_batch(
-    sessions: list[Session], database: Database
-) -> None:
-    (parent,) = add(sessions[0], new())
-    child = new(parent)
-    adds = c.AddJobs(**WHO, jobs=(child,), defaults=Defaults())
-    assert len(sessions[0].carry_out([adds, c.DeleteJob(**WHO, uid=parent)]).outcomes) == 2
-    assert read(sessions[0], str(child.uid)).state is State.FAILED
-    settle(sessions[0], database)
-
-
-def test_a_job_is_released_if_its_dependency_completes_and_is_deleted_in_the_batch_that_adds_the_job(
-    sessions: list[Session], database: Database
-) -> None:
-    (parent,) = add(sessions[0], new())
-    child = new(parent)
-    tasks = [c.AddJobs(**WHO, jobs=(child,), defaults=Defaults()), ends(parent), c.DeleteJob(**WHO, uid=parent)]
-    while tasks:
-        tasks = tasks[len(sessions[0].carry_out(tasks).outcomes) :]
-    assert read(sessions[0], str(child.uid)).ready
-    settle(sessions[0], database)
-
-
 class Cut:
     """Cuts the connection of a session before one of its trips, as the end of the server would."""
 
