@@ -71,6 +71,19 @@ class Hold:
         #: The seconds that the handler ran; None before its end.
         self.ran: float | None = None
 
+    @property
+    def is_retried(self) -> bool:
+        """Whether the changes fail an attempt that is not the job's last."""
+        changes, job = self.changes or {}, self.claimed.job
+        failed = changes.get("new_status") == "failed" and not self.claimed.cancel_requested
+        return failed and changes.get("retry", True) and job.attempts < job.max_attempts
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job is finished by the changes: complete, or failed without another attempt."""
+        status = (self.changes or {}).get("new_status")
+        return status == "complete" or (status == "failed" and not self.is_retried)
+
 
 class Start(NamedTuple):
     """Run a handler for each of these jobs."""

@@ -47,7 +47,7 @@ def _retry_at(hold: Hold, now: float) -> str | None:
         return None
     if state == "queued":
         delay = max(map(_seconds, (changes.get("delay_seconds", 0), changes.get("hold_seconds", 0))))
-    elif state == "failed" and changes.get("retry", True) and job.attempts < job.max_attempts:
+    elif hold.is_retried:
         delay = min(job.retry_delay.total_seconds() * 2 ** min(job.attempts - 1, _DOUBLINGS), _DAY)
     else:
         return None

@@ -70,7 +70,7 @@ class Supervisor:
     the server may delay a claim. With `until_empty` the worker does not wait for jobs, and ends when no job is ready.
     """
 
-    #: The number of jobs that have ended, with any outcome; jobs that were released before their start do not count.
+    #: The number of jobs that are finished by accepted reports: complete, or failed with no attempts left.
     ended = 0
     #: The error that ends the worker: the server has refused its key or queue at the start, or no claim has succeeded
     #: for `gives_up_after` seconds.
@@ -451,7 +451,7 @@ class Supervisor:
         if self._soon:
             for hold in holds:
                 self._soon.pop(hold, None)
-        self.ended += sum(hold.changes is not _RELEASE for hold in holds)
+        self.ended += 0 if note else sum([hold.is_final for hold in holds])
         self._actions.append(Ended(holds, note))
 
     # Heartbeats and the end

@@ -164,7 +164,9 @@ class Worker:
 
     def run_until_empty(self) -> int:
         """
-        Work until no job is ready, without waiting for delayed jobs. Returns how many jobs have ended.
+        Work until no job is ready, without waiting for delayed jobs. Returns how many jobs have ended: those that are
+        complete or have failed with no attempts left. A job whose outcome was discarded, such as one whose lease was
+        lost, does not count, nor does one that was released or waits for its retry or for other jobs.
 
         Raises JobEngineError as `run` does, and if the server has not answered for a minute while no job is running.
         """

@@ -23,6 +23,7 @@ class FakeJob:
     group: str | None = None
     queue: Any = field(factory=lambda: SimpleNamespace(name="q"))
     uid: str = field(factory=lambda: f"job-{next(_numbers)}")
+    job: Any = field(factory=lambda: SimpleNamespace(attempts=1, max_attempts=1))
 
 
 @define

@@ -21,10 +21,17 @@ from jobengine.worker.outcomes import Outcome
 NOW = 1800000000.0
 
 
-def _hold(changes: JobChanges, *, interrupted: bool = False, error_type: str | None = None, **job: Any) -> Hold:
+def _hold(
+    changes: JobChanges,
+    *,
+    interrupted: bool = False,
+    cancelled: bool = False,
+    error_type: str | None = None,
+    **job: Any,
+) -> Hold:
     raw = {"uid": "u", "attempts": 2, "max_attempts": 3, "retry_delay_seconds": 30, **job}
     claimed = SimpleNamespace(queue=SimpleNamespace(name="mail"), uid="u", job=Job(raw), beat_seconds=1)
-    claimed.attempts = claimed.job.attempts
+    claimed.attempts, claimed.cancel_requested = claimed.job.attempts, cancelled
     hold = Hold(claimed, 0)
     hold.changes, hold.interrupted, hold.error_type = changes, interrupted, error_type
     return hold
@@ -44,6 +51,7 @@ WAITING: Outcome = {"new_status": "queued", "wait_for": [{"uid": "v", "content":
         (_hold(FAILED, attempts=60, max_attempts=99), "", "failed", "2027-01-16T08:00:00+00:00"),
         (_hold(FAILED, attempts=3), "", "failed", None),
         (_hold({**FAILED, "retry": False}), "", "failed", None),
+        (_hold(FAILED, cancelled=True), "", "failed", None),
         (_hold({**FAILED, "retry": False}, interrupted=True), "", "cancelled", None),
         (_hold({"new_status": "queued"}), "", "released", "2027-01-15T08:00:00+00:00"),
         (_hold({"new_status": "queued", "delay_seconds": 5.5}), "", "released", "2027-01-15T08:00:05+00:00"),

@@ -1,8 +1,11 @@
 """How a worker ends: after one or two requests to stop, or when the queues are empty."""
 
+from types import SimpleNamespace
 from typing import Any
 
-from jobengine.client.errors import Unavailable
+import pytest
+
+from jobengine.client.errors import LeaseLost, Unavailable
 from jobengine.worker.actions import Abort, Claim, Hold, Report
 
 from .fakes import DONE, Bench, FakeJob, ended, interrupted, with_a_job
@@ -114,6 +117,35 @@ def test_with_until_empty_a_worker_ends_only_if_a_claim_after_the_last_job_finds
     bench.answer(report, jobs=[])
     assert bench.over
     assert bench.supervisor.ended == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "job", "number"),
+    [
+        ({"new_status": "complete"}, {}, 1),
+        ({"new_status": "failed"}, {}, 1),
+        ({"new_status": "failed"}, {"max_attempts": 2}, 0),
+        ({"new_status": "failed"}, {"attempts": 2, "max_attempts": 2}, 1),
+        ({"new_status": "failed", "retry": False}, {"max_attempts": 2}, 1),
+        ({"new_status": "queued"}, {}, 0),
+        ({"new_status": "queued", "wait_for": [{"content": {}}]}, {}, 0),
+    ],
+)
+def test_only_complete_jobs_and_jobs_with_no_attempts_left_have_ended(
+    changes: Any, job: dict[str, int], number: int
+) -> None:
+    bench, hold = with_a_job(job=SimpleNamespace(**{"attempts": 1, "max_attempts": 1, **job}))
+    bench.answer(bench.end(hold, changes=changes))
+    assert bench.supervisor.ended == number
+
+
+def test_a_cancelled_job_that_fails_has_ended_and_a_job_with_a_discarded_outcome_has_not() -> None:
+    bench, hold = with_a_job(job=SimpleNamespace(attempts=1, max_attempts=2), cancel_requested=True)
+    bench.answer(bench.end(hold, changes={"new_status": "failed"}))
+    assert bench.supervisor.ended == 1
+    bench, hold = with_a_job()
+    bench.answer(bench.end(hold), LeaseLost("taken over"))
+    assert bench.supervisor.ended == 0
 
 
 def test_with_until_empty_a_worker_claims_from_every_queue_group_again_after_the_last_report() -> None:
