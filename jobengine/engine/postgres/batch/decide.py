@@ -218,8 +218,8 @@ class Batch:
     def result(self) -> Result:
         """The result, once all statements are built."""
         soonest = min(filter(None, (self._writing.soonest(self._now.ahead), self._next_firing())), default=None)
-        turns = {name: table.turns for name, table in self.tables.queues.items()}
-        opens = {name: its.opens for name, its in turns.items() if its is not None and its.opens is not None}
+        turns = {name: table.turns for name, table in self.tables.queues.items() if table.turns is not None}
+        opens = {name: its.opens for name, its in turns.items() if its.opens is not None}
         links = self.links
         return Result(
             now=self._now,

@@ -11,6 +11,7 @@ from psycopg import Connection
 from ....core.batches import BATCH
 from ....core.dependencies import Awaited
 from ....core.model import Job
+from ....core.required_rows import Needs
 from ....core.schedules import SCHEDULE, scheduled_by
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, byteas, texts
@@ -75,6 +76,9 @@ class LinkLoading:
 
     def queries(self, parts: Sequence[PlannedPart]) -> list[Query]:
         """The queries for the counts that commands need, once the keys of batches are locked."""
+        parts = [part for part in parts if _counts(part.needs)]
+        if not parts:
+            return []
         names = [(part, name) for part in parts for name in part.needs.counted_batches]
         named_ = sorted((self._id(part), self.rows.item(BATCH, name)) for part, name in names)
         digests = {self.rows.item(BATCH, name): name for _, name in names}
@@ -103,9 +107,10 @@ class LinkLoading:
         is_any_due = self.tables.now.is_any_due
         wanted = [self.tables.queues[part.command.queue] for part in parts if part.needs.batches]
         found = self._missing([*self.by_id.values()] if is_any_due else wanted, _batch_of)
-        missing = dict(sorted({**found, **self._schedules(parts)}.items()))
-        if not missing:
+        found |= self._schedules(parts)
+        if not found:
             return
+        missing = dict(sorted(found.items()))
         if self.tables.locked and len(self._locked(missing)) < len(missing):
             raise KeysWanted([*missing])
         self._load(missing)
@@ -219,6 +224,10 @@ class LinkLoading:
         return self.tables.now.known[part.command.queue].id
 
 
+def _counts(needs: Needs) -> bool:
+    return bool(needs.counted_batches or needs.counts_batches or needs.numbers)
+
+
 def _batch_of(job: Job) -> tuple[str, str] | None:
     name = job.spec.rare.batch
     return None if name is None else (BATCH, name)
@@ -242,8 +251,10 @@ def may_be_there(uid: str) -> bool:
 
 def batches_counted(keys: Sequence[Key]) -> list[Statement]:
     """The statement that counts the jobs of batches by place."""
+    if not keys:
+        return []
     ids, digests = bigints([one[0] for one in keys]), byteas([one[1] for one in keys])
-    return [_COUNT_BATCHES(queue_ids=ids, batches=digests)] if keys else []
+    return [_COUNT_BATCHES(queue_ids=ids, batches=digests)]
 
 
 def _by_batch(answer: Iterable[Row]) -> Iterator[tuple[int, bytes, list[tuple[int, int]]]]:

@@ -253,6 +253,8 @@ class Writing:
 
     def _sorts_of_groups(self, changes: Sequence[Change]) -> list[_Sort]:
         """As `_sorts`, for queues with flow, where the row of a job has the key of its group."""
+        if not changes:
+            return []
         removed, moved, renewed, new = _sorted_out(changes)
         return [
             (_DELETE_JOBS, _UIDS, removed, _uids_of),

@@ -34,14 +34,18 @@ Key = tuple[int, bytes]
 
 def items_named(keys: Sequence[Key]) -> list[Statement]:
     """The statement that reads things by their keys."""
+    if not keys:
+        return []
     queue_ids, digests = _columns(keys)
-    return [_READ_ITEMS(queue_ids=queue_ids, keys=digests)] if keys else []
+    return [_READ_ITEMS(queue_ids=queue_ids, keys=digests)]
 
 
 def items_of_kinds(kinds: Sequence[Key]) -> list[Statement]:
     """The statement that reads all named things of these kinds."""
+    if not kinds:
+        return []
     queue_ids, digests = _columns(kinds)
-    return [_READ_ITEMS_OF_KINDS(queue_ids=queue_ids, kinds=digests)] if kinds else []
+    return [_READ_ITEMS_OF_KINDS(queue_ids=queue_ids, kinds=digests)]
 
 
 def _columns(keys: Sequence[Key]) -> tuple[Array, Array]:
