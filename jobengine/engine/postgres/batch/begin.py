@@ -12,6 +12,7 @@ from psycopg import Connection, DatabaseError
 from psycopg.errors import ReadOnlySqlTransaction, UndefinedTable
 
 from ....core.model import Job
+from ....core.values import Value
 from ....storage.errors import Damaged, StorageError
 from ..database.arrays import bigints, byteas, texts
 from ..database.connection import together
@@ -298,8 +299,7 @@ def _since_boot() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
-@frozen
-class ClockReading:
+class ClockReading(Value, frozen=True):
     """A server's reading of the database's clock."""
 
     #: Elapsed time, in milliseconds.
@@ -323,8 +323,7 @@ class Correction:
     undoes: bool
 
 
-@frozen
-class _Reference:
+class _Reference(Value, frozen=True):
     """The difference between elapsed time and the machine's clock."""
 
     #: The bounds of the difference, in milliseconds.

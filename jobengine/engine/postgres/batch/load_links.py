@@ -5,7 +5,7 @@ from functools import partial
 from itertools import groupby
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 from psycopg import Connection
 
 from ....core.batches import BATCH
@@ -13,6 +13,7 @@ from ....core.dependencies import Awaited
 from ....core.model import Job
 from ....core.required_rows import Needs
 from ....core.schedules import SCHEDULE, scheduled_by
+from ....core.values import Value
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, byteas, texts
 from ..database.connection import together
@@ -45,8 +46,7 @@ class KeysWanted(Exception):
         self.keys = keys
 
 
-@frozen
-class Query:
+class Query(Value, frozen=True, gc=True):
     """A statement, and the function that takes its rows."""
 
     statement: Statement

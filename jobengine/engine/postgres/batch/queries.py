@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from attrs import frozen
-
 from ....core.places import Mark, Place
+from ....core.values import Value
 from ..database.arrays import Array, bigints, byteas, texts
 from ..database.pipeline import Statement
 from ..sql import named
@@ -81,8 +80,7 @@ def jobs_named(uids: Sequence[Uid], keys: Sequence[Key], *, locks: bool) -> list
     return [(_LOCK_JOBS if locks else _READ_JOBS)(**values)] if uids else []
 
 
-@frozen(kw_only=True)
-class Claiming:
+class Claiming(Value, frozen=True, kw_only=True):
     """All of a batch's claims from one queue with the same tags."""
 
     queue_id: int

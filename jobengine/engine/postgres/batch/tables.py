@@ -341,8 +341,8 @@ class LoadedTable:
         if self._ready is None:
             self._ready = sorted(job.spec.rank for job in self.jobs.values() if job.ready)
         # Drop the first ranks whose jobs were claimed by earlier commands of the batch.
-        claimed = sum(1 for _ in takewhile(lambda rank: self._at(rank) is None, self._ready))
-        del self._ready[:claimed]
+        while self._ready and self._at(self._ready[0]) is None:
+            del self._ready[0]
         jobs = (job for rank in self._ready if (job := self._at(rank)) is not None)
         if tags:
             wanted = frozenset(tags)
