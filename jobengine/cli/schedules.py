@@ -1,6 +1,7 @@
 """`jobengine schedule`: adds, shows, pauses and runs the schedules of a queue."""
 
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, get_args
 
@@ -12,7 +13,18 @@ from .columns import SCHEDULES, outcome_of, rows_of
 from .command import Command, command, group
 from .crontab_import import import_crontab
 from .job_options import job_options, named_options, note_retry_delay
-from .parameters import QUEUE, SCHEDULE, Content, Moment, Seconds, WholeFrom, list_options
+from .parameters import (
+    QUEUE,
+    SCHEDULE,
+    Content,
+    Moment,
+    OrNone,
+    Seconds,
+    WholeFrom,
+    list_options,
+    or_none,
+    with_options,
+)
 from .session import current
 from .terminal_text import counted, plain
 
@@ -25,43 +37,36 @@ def schedules() -> None:
     """Add jobs at the times of a cron line, or at a fixed interval."""
 
 
-@command(
-    "add",
-    'jobengine schedule add mail nightly --cron "0 3 * * *" --timezone Europe/Berlin \'{"report": "sales"}\'\n'
-    "jobengine schedule add mail refresh --every 5m --if-running replace --missed none\n"
-    'jobengine schedule add mail weekly --cron "0 6 * * MON" --pause-after-failures 3 --priority 5 --dry-run',
-)
-@QUEUE
-@SCHEDULE
-@click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
-@click.option("--cron", metavar="LINE", help="Five fields, as in Debian's cron, or @hourly, @daily, @weekly, @monthly.")
-@click.option("--every", type=Seconds("s"), help="The time between two jobs, instead of --cron.")
-@click.option("--timezone", metavar="ZONE", help="The time zone, such as Europe/Berlin; default UTC.")
-@click.option(
-    "--if-running",
-    type=click.Choice(get_args(IfRunning)),
-    help="What to do while the schedule's last job is unfinished; default skip.",
-)
-@click.option(
-    "--missed",
-    type=click.Choice(get_args(Missed)),
-    help="After the server was down: which missed times it makes up for; default once.",
-)
-@click.option("--missed-within", type=Seconds("s"), help="How old a missed time may be for `once`; default 1d.")
-@click.option("--pause-after-failures", type=WholeFrom(1), metavar="N", help="Pause it after N failures in a row.")
-@click.option("--paused/--not-paused", default=None, help="Pause or resume it; by default a pause stays.")
-@job_options
-@click.option("--dry-run", is_flag=True, help="Add nothing; show the next times and the notes.")
-def add(queue_name: str, name: str, content: Any, *, dry_run: bool, **options: Any) -> None:
-    """
-    Add a schedule, or replace the settings of an existing one, and print its next times.
+def _settings(function: Any) -> Any:
+    """Add the options for a schedule's settings, except --pause-after-failures; `_named` reads them."""
+    options = (
+        click.option(
+            "--cron", metavar="LINE", help="Five fields, as in Debian's cron, or @hourly, @daily, @weekly, @monthly."
+        ),
+        click.option("--every", type=Seconds("s"), help="The time between two jobs, instead of --cron."),
+        click.option(
+            "--timezone", metavar="ZONE", help="The time zone, such as Europe/Berlin; that of a new schedule is UTC."
+        ),
+        click.option(
+            "--if-running",
+            type=click.Choice(get_args(IfRunning)),
+            help="What to do while the schedule's last job is unfinished; at first skip.",
+        ),
+        click.option(
+            "--missed",
+            type=click.Choice(get_args(Missed)),
+            help="After the server was down: which missed times it makes up for; at first once.",
+        ),
+        click.option(
+            "--missed-within", type=Seconds("s"), help="How old a missed time may be for `once`; at first 1d."
+        ),
+        click.option("--paused/--not-paused", default=None, help="Pause or resume it; by default a pause stays."),
+    )
+    return with_options(function, options)
 
-    Its jobs have the JSON object CONTENT: itself, - for standard input, or @FILE; by default it is empty. An existing
-    schedule keeps its history and, without --paused or --not-paused, its pause; all other settings are replaced.
-    """
-    session = current()
-    if (options["cron"] is None) == (options["every"] is None):
-        raise click.UsageError('Give either --cron "0 3 * * *" or --every 5m.')
+
+def _named(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The given settings of a schedule, without those of its job, by the client's names."""
     settings = {
         "cron": options["cron"],
         "every_seconds": options["every"],
@@ -72,9 +77,79 @@ def add(queue_name: str, name: str, content: Any, *, dry_run: bool, **options: A
         "pause_after_failures": options["pause_after_failures"],
         "paused": options["paused"],
     }
-    given: Any = {name: value for name, value in settings.items() if value is not None} | named_options(options)
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+@command(
+    "add",
+    'jobengine schedule add mail nightly --cron "0 3 * * *" --timezone Europe/Berlin \'{"report": "sales"}\'\n'
+    "jobengine schedule add mail refresh --every 5m --if-running replace --missed none\n"
+    'jobengine schedule add mail weekly --cron "0 6 * * MON" --pause-after-failures 3 --priority 5 --dry-run',
+)
+@QUEUE
+@SCHEDULE
+@click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
+@_settings
+@click.option("--pause-after-failures", type=WholeFrom(1), metavar="N", help="Pause it after N failures in a row.")
+@job_options
+@click.option("--dry-run", is_flag=True, help="Add nothing; show the next times and the notes.")
+def add(queue_name: str, name: str, content: Any, *, dry_run: bool, **options: Any) -> None:
+    """
+    Add a schedule, or replace the settings of an existing one, and print its next times.
+
+    Its jobs have the JSON object CONTENT: itself, - for standard input, or @FILE; by default it is empty. An existing
+    schedule keeps its history and, without --paused or --not-paused, its pause; all other settings are replaced, also
+    its content. `jobengine schedule configure` changes only what is given.
+    """
+    session = current()
+    if (options["cron"] is None) == (options["every"] is None):
+        raise click.UsageError('Give either --cron "0 3 * * *" or --every 5m.')
+    given: Any = _named(options) | named_options(options)
     schedule = session.queue(queue_name).schedule(name, content or {}, dry_run=dry_run, **given)
     note_retry_delay(session.output, given)
+    _print(schedule)
+
+
+@command(
+    "configure",
+    'jobengine schedule configure mail nightly --cron "0 4 * * *"\n'
+    "jobengine schedule configure mail nightly --if-running replace --pause-after-failures none\n"
+    'jobengine schedule configure mail nightly --priority 5 \'{"report": "stock"}\'',
+)
+@QUEUE
+@SCHEDULE
+@click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
+@_settings
+@click.option(
+    "--pause-after-failures",
+    type=OrNone(WholeFrom(1)),
+    metavar="N",
+    help="Pause it after N failures in a row; `none`: never.",
+)
+@job_options
+def configure(queue_name: str, name: str, content: Any, **options: Any) -> None:
+    """
+    Change the given settings of a schedule, and print its next times; all others stay unchanged.
+
+    --cron and --every replace each other. CONTENT replaces the content of its jobs as a whole: the JSON object itself,
+    - for standard input, or @FILE.
+    """
+    session = current()
+    if options["cron"] is not None and options["every"] is not None:
+        raise click.UsageError("Give --cron or --every, not both: they replace each other.")
+    changes, job = _named(options), named_options(options)
+    if changes.get("pause_after_failures"):
+        changes["pause_after_failures"] = or_none(changes["pause_after_failures"])
+    if not changes and not job and content is None:
+        raise click.UsageError("Name a change, such as --cron.")
+    schedules_of = session.queue(queue_name).schedules
+    if job or content is not None:
+        # The server replaces the job as a whole.
+        job = schedules_of.get(name).job | job
+        before = job.pop("content")
+        content = before if content is None else content
+    schedule = schedules_of.change(name, content, **changes, **job)
+    note_retry_delay(session.output, job)
     _print(schedule)
 
 
@@ -193,6 +268,7 @@ def _backfill(queue: Queue, name: str, start: float | datetime, end: float | dat
 
 for one in (
     add,
+    configure,
     list_schedules,
     show,
     _switch("pause", "Pause a schedule: its times pass without a job, and are not made up for."),

@@ -149,6 +149,10 @@ class FakeSchedules:
         found: Schedule = self._queue._note("get schedule", name, default=schedule_of(name))
         return found
 
+    def change(self, name: str, content: Any = None, **options: Any) -> Schedule:
+        self._queue._note("change schedule", name, content, options)
+        return schedule_of(name, content)
+
     def pause(self, name: str) -> Schedule:
         return schedule_of(name, paused=self._queue._note("pause schedule", name, default=True), next=[])
 

@@ -68,6 +68,33 @@ def test_schedule_add_needs_either_a_cron_line_or_a_time_span(shell: Shell, opti
     assert shell.engine.made == []
 
 
+@pytest.mark.parametrize(
+    ("given", "content", "sent"),
+    [
+        (("--cron", "0 4 * * *"), None, {"cron": "0 4 * * *"}),
+        (("--every", "5m", "--paused"), None, {"every_seconds": 300, "paused": True}),
+        (("--pause-after-failures", "none"), None, {"pause_after_failures": None}),
+        (("--pause-after-failures", "3"), None, {"pause_after_failures": 3}),
+        (('{"a": 2}',), {"a": 2}, {"priority": 5, "tags": ["x"]}),
+        (("--priority", "7", "--missed", "all"), {"a": 1}, {"missed": "all", "priority": 7, "tags": ["x"]}),
+        (("{}", "--keep", "2h"), {}, {"priority": 5, "tags": ["x"], "keep_minutes": 120}),
+    ],
+)
+def test_schedule_configure_changes_only_what_is_given(
+    shell: Shell, given: tuple[str, ...], content: Any, sent: dict[str, Any]
+) -> None:
+    job = {"content": {"a": 1}, "priority": 5, "tags": ["x"]}
+    shell.mail.answers["get schedule"] = schedule_of(job=job)
+    assert shell("schedule", "configure", "mail", "nightly", *given).exit_code == 0
+    assert shell.mail.asked[-1] == ("change schedule", "nightly", content, sent)
+
+
+@pytest.mark.parametrize("given", [(), ("--cron", "@daily", "--every", "5m")])
+def test_schedule_configure_needs_a_change_and_not_two_times(shell: Shell, given: tuple[str, ...]) -> None:
+    assert shell("schedule", "configure", "mail", "nightly", *given).exit_code == 2
+    assert shell.engine.made == []
+
+
 def test_show_prints_settings_next_times_notes_and_last_outcomes(shell: Shell) -> None:
     shell.mail.answers["get schedule"] = _NIGHTLY
     done = shell("schedule", "show", "mail", "nightly")
