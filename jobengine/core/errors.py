@@ -101,12 +101,14 @@ class QueueDamaged(DomainError):
 
 
 class UidTaken(DomainError):
-    """Another job has the uid: a different request added it."""
+    """Another job has the uid: a different request added it or, with `repeated`, an earlier job of this one has it."""
 
-    def __init__(self, uid: str) -> None:
+    def __init__(self, uid: str, *, repeated: bool = False) -> None:
         super().__init__(
-            f"The queue holds another job with uid {uid!r}: use a new uid or Idempotency-Key for a new job, and send "
-            "exactly the same job to repeat a request."
+            f"An earlier job of this request has the uid {uid!r} too, but is not the same: give each job its own uid."
+            if repeated
+            else f"The queue holds another job with uid {uid!r}: use a new uid or Idempotency-Key for a new job, and "
+            "send exactly the same job to repeat a request."
         )
 
 

@@ -388,7 +388,7 @@ class Adding:
         """
         if uid is not None and (there := self._by_uid.get(uid) or self.table.job(uid)) is not None:
             if there.spec.rare.request_digest != digest or not may_read(there, self.grant):
-                raise UidTaken(uid)
+                raise UidTaken(uid, repeated=uid in self._by_uid)
             return Added(there, new=False)
         return None if request.unique_key is None else self._with_key(request, request.unique_key)
 
