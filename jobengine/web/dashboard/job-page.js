@@ -8,7 +8,7 @@ import { duration, exact, jobs, number, secondOf, setTime, time, wallTime } from
 import { Draft, confirm, dialog, failure, field, form, jsonField, keep, loading, values } from './forms.js';
 import { timeline, took } from './attempts.js';
 import { drawHolders, withoutHolders } from './held.js';
-import { isEarly, isRetried, setBadge, shownState } from './job-rows.js';
+import { errorOf, isEarly, isRetried, setBadge, shownState } from './job-rows.js';
 import { members, pretty } from './json.js';
 import './json-view.js';
 import { batchLink, isBatch } from './link-words.js';
@@ -256,7 +256,7 @@ class JobPage extends HTMLElement {
     this.#drawSchedule(reason?.schedule);
     this.returns = belongsElsewhere(reason);
     this.#drawOrigin(job);
-    this.errorPanel.hidden = job.error === undefined || job.cancelled === true;
+    this.errorPanel.hidden = errorOf(job) === undefined;
     this.errorPanel.classList.toggle('failed', job.state === 'failed');
     setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'Error' : 'Last error');
     this.error.show(job.error);
@@ -367,7 +367,7 @@ function factsOf(job, raw, reason) {
     job.lease_expires && ['Lease expires', '', job.lease_expires], job.cancel_requested && ['Cancelling', 'the worker is asked to stop'],
     ['Time-out', job.timeout_seconds ? duration(job.timeout_seconds) : 'never'], job.retry_delay_seconds && ['Retry delay', duration(job.retry_delay_seconds)],
     job.removed_at ? ['Kept until', exact(job.removed_at)] : ['Kept when complete', job.keep_minutes ? duration(job.keep_minutes * 60) : 'not at all'], job.timeout_time > 0 && ['Removed if still queued', '', job.timeout_time],
-    ...uniqueFacts(job, reason?.key_held_until), job.fingerprint && ['Fingerprint', job.fingerprint], job.traceparent && ['Trace', job.traceparent],
+    ...uniqueFacts(job, reason?.key_held_until), errorOf(job) !== undefined && job.fingerprint && ['Fingerprint', job.fingerprint], job.traceparent && ['Trace', job.traceparent],
   ].filter(Boolean);
 }
 

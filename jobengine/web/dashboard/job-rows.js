@@ -12,6 +12,9 @@ const NAMES = { queued: 'Queued', waiting: 'Waiting', inprogress: 'In progress',
 /** The state of a job as the dashboard shows it: cancelled and waiting jobs have states of their own. */
 export const shownState = (job) => (job.cancelled ? 'cancelled' : job.waiting ? 'waiting' : job.state);
 
+/** The error of a job, or nothing: "cancelled" is none, and stays on a cancelled job that was queued again by hand. */
+export const errorOf = ({ cancelled, error, history = [] }) => (cancelled || (error === 'cancelled' && history.at(-1)?.error !== error) ? undefined : error);
+
 /** Whether a queued job is tried again after a failure; one that was moved or queued again by hand has only its old error. */
 export const isRetried = ({ attempts = 0, history = [] }) => attempts > 0 && history.some(({ outcome }) => outcome !== 'released');
 
@@ -216,7 +219,7 @@ export class JobRows {
     const tags = job.tags ?? [];
     if (row.tags.dataset.tags !== tags.join('\n')) replace(row.tags, tags.map((tag) => h('span', { class: 'tag' }, tag)));
     row.tags.dataset.tags = tags.join('\n');
-    setText(row.error, job.state === 'complete' || job.cancelled ? '' : gist(job.error));
+    setText(row.error, job.state === 'complete' ? '' : gist(errorOf(job)));
     set(row.second, 'title', row.error.textContent || null);
     row.classList.toggle('failed', shownState(job) === 'failed');
     row.classList.remove('removed');

@@ -219,6 +219,18 @@ def test_priority_and_content_of_a_job_can_be_edited(person: Person, queue: Queu
     assert (queue.get(uid).priority, queue.get(uid).content) == (7, {"to": "bob", "exact": 12345678901234567})
 
 
+def test_a_cancelled_job_that_was_queued_again_has_no_error_in_the_list(person: Person, queue: Queue) -> None:
+    cancelled, failed = queue.add({}).uid, queue.add({}).uid
+    queue.cancel(cancelled)
+    queue.update(failed, new_status="failed", error="no route")
+    for uid in cancelled, failed:
+        queue.update(uid, new_status="queued")
+    _look_at(person, queue, failed)
+    person.open(f"queue/{queue.name}")
+    expect(person.row("Jobs", failed[:8]).get_by_text("no route")).to_be_visible()
+    expect(person.row("Jobs", cancelled[:8])).not_to_contain_text("cancelled")
+
+
 def test_a_job_is_cancelled_and_retried_on_its_page(person: Person, queue: Queue) -> None:
     uid = queue.add({}).uid
     _look_at(person, queue, uid)
@@ -229,6 +241,9 @@ def test_a_job_is_cancelled_and_retried_on_its_page(person: Person, queue: Queue
     person.press("Retry")
     person.is_told("The job is queued again.")
     assert queue.get(uid).state == "queued"
+    expect(person.page.get_by_text("It can be claimed. It is the next.")).to_be_visible()
+    for words in ("Last error", "Fingerprint"):
+        expect(person.page.get_by_text(words)).to_be_hidden()
     person.page.mouse.move(0, 0)  # buttons do not change while the pointer is at a button
     queue.claim(worker="ann")
     expect(person.button("Release")).to_be_visible()
