@@ -101,7 +101,7 @@ function updateRow(row, schedule) {
   setText(row.timing, timingOf(schedule));
   set(row.timing, 'title', timingOf(schedule));
   setText(row.zone, timezone);
-  setText(row.brief, row.hasQueue ? `${queue} · ${timingOf(schedule)}` : timingOf(schedule));
+  setText(row.brief, [row.hasQueue && queue, timingOf(schedule), timezone].filter(Boolean).join(' · '));
   showTime(row.next, next);
   setText(row.wall, next ? wallTime(next) : '');
   const last = firings.at(-1);

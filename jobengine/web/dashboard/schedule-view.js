@@ -53,9 +53,11 @@ class ScheduleView extends HTMLElement {
     this.strip = strip();
     this.history = h('ol', { class: 'firings' });
     this.content = document.createElement('je-json');
+    this.lastTimes = panel('firings', 'Last 20 times', this.strip, this.history);
+    this.nextTimes = panel('next-times', 'Next times', this.next, this.notes);
     this.body = h('div', { class: 'panels job', hidden: true },
-      h('div', {}, panel('firings', 'Last 20 times', this.strip, this.history), h('section', { class: 'panel', 'aria-label': 'Content' }, this.content)),
-      h('div', {}, panel('next-times', 'Next times', this.next, this.notes), panel('schedule-facts', 'Settings', this.facts)));
+      h('div', {}, this.lastTimes, h('section', { class: 'panel', 'aria-label': 'Content' }, this.content)),
+      h('div', {}, this.nextTimes, panel('schedule-facts', 'Settings', this.facts)));
   }
 
   async #read(signal) {
@@ -87,6 +89,7 @@ class ScheduleView extends HTMLElement {
     if (this.said === said) return;
     this.said = said;
     replace(this.marks, scheduleMarks(schedule));
+    for (const [panel, title] of [[this.lastTimes, 'Last 20 times'], [this.nextTimes, 'Next times']]) setText(panel.querySelector('h2'), `${title} (${schedule.timezone})`);
     replace(this.facts, factsOf(schedule, job).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
     replace(this.next, schedule.next.length ? schedule.next.map((text) => h('li', {}, h('span', {}, wallTime(text)), ' ', timeOf(text))) : h('li', { class: 'muted' }, 'None while it is paused'));
     replace(this.notes, (schedule.notes ?? []).map((note) => h('li', {}, note)));

@@ -77,6 +77,18 @@ def test_a_skipped_time_is_shown_with_the_reason(person: Person, queue: Queue, c
     expect(history.first).to_contain_text("is not finished")
 
 
+def test_times_of_a_schedule_are_shown_with_their_time_zone_on_a_phone_too(
+    person: Person, queue: Queue, client: Client
+) -> None:
+    put_schedule(client, queue.name, "nightly", **NIGHTLY)
+    person.page.set_viewport_size({"width": 375, "height": 800})
+    person.look_at(queue.name, part="/schedules")
+    expect(_row(person, "nightly").get_by_text("Europe/Berlin").filter(visible=True)).to_have_count(1)
+    _names(person).click()
+    for title in "Last 20 times", "Next times":
+        expect(person.page.get_by_role("heading", name=f"{title} (Europe/Berlin)")).to_be_visible()
+
+
 def test_a_schedule_is_run_paused_resumed_and_deleted(person: Person, queue: Queue, client: Client) -> None:
     put_schedule(client, queue.name, "nightly")
     person.look_at(queue.name, part="/schedules")
