@@ -22,7 +22,8 @@ export function drawGraph(place, graph, queue) {
   replace(place, svg('svg', { width: layout.width, height: layout.height, role: 'group', 'aria-label': 'Graph of dependencies' }, arrow(),
     svg('g', { 'aria-hidden': 'true' }, layout.lines.map((points) => line(points.map((index) => layout.at[index])))), boxes));
   if (focused) boxes.find((each) => each.dataset.key === focused)?.focus({ preventScroll: true });
-  place.first = layout.at[0];
+  const failed = ways.before[0].find((index) => graph.nodes[index].state === 'failed');
+  place.inView = { job: layout.at[0], failed: failed === undefined ? null : layout.at[failed] };
 }
 
 // Boxes and lines
@@ -153,12 +154,18 @@ function laidOut(graph) {
   return { at, lines, width: 2 * MARGIN + rows.length * (WIDTH + GAP_X) - GAP_X, height: 2 * MARGIN + height - GAP_Y };
 }
 
-/** The place for a graph, which scrolls; once it is seen, the page's job is in its middle. */
+/**
+ * The place for a graph, which scrolls. Once it is seen, the page's job is in its middle; where this cuts off a failed one that
+ * the job waits for, the failed one is at the left.
+ */
 export function frame(label) {
   const place = h('div', { class: 'graph', tabindex: 0, role: 'region', 'aria-label': label });
   const observer = new ResizeObserver(() => {
-    if (place.clientWidth === 0 || !place.first) return;
-    place.scrollTo(place.first.x + WIDTH / 2 - place.clientWidth / 2, place.first.middle - place.clientHeight / 2);
+    if (place.clientWidth === 0 || !place.inView) return;
+    const { job, failed } = place.inView;
+    const left = job.x + WIDTH / 2 - place.clientWidth / 2;
+    const isCut = failed !== null && failed.x < left;
+    place.scrollTo(isCut ? failed.x - MARGIN : left, (isCut ? failed : job).middle - place.clientHeight / 2);
     observer.disconnect();
   });
   observer.observe(place);

@@ -59,6 +59,22 @@ def test_the_page_of_a_job_lists_its_dependencies_and_dependents(person: Person,
     expect(person.row("Batches", "nightly")).to_be_visible()
 
 
+def test_a_failed_job_that_a_job_waits_for_is_in_view_in_the_graph_on_a_phone(
+    person: Person, queue: Queue, client: Client
+) -> None:
+    add(client, queue.name, 1)
+    add(client, queue.name, 2)
+    add(client, queue.name, 3, 1, 2, on_dependency_failure="wait")
+    change(client, queue.name, 2, new_status="failed")
+    person.page.set_viewport_size({"width": 375, "height": 800})
+    _look(person, queue, 3)
+    graph = person.page.get_by_role("region", name="Graph", exact=True)
+    failed = _boxes(person).filter(has_text="Failed")
+    graph.scroll_into_view_if_needed()
+    assert graph.evaluate("(place) => place.scrollLeft") == 0
+    expect(failed).to_be_in_viewport(ratio=0.99)
+
+
 def test_the_graph_leads_to_each_job_by_keyboard_from_left_to_right(
     person: Person, queue: Queue, client: Client
 ) -> None:
