@@ -135,7 +135,7 @@ def test_explain_says_whether_a_worker_waits_for_the_queue(server: MemoryServer)
     can = "It can be claimed. It is the next."
     assert explain(server, uid)["reason"] == can + NO_WORKER
     answers = waiting(server, tags=["other"])
-    assert explain(server, uid)["reason"] == can
+    assert explain(server, uid)["reason"] == f"{can} 1 worker waits, but only for jobs with the tag 'other'."
     server.clock.advance(31)
     server.pump()
     assert answers[0].status == 204
