@@ -32,6 +32,8 @@ class Language:
     file: str
     #: The last line of the handler, and its replacement, which takes 5 seconds for long@x.
     work: tuple[str, str]
+    #: The error of a job whose address is refused.
+    error: str
     start: Sequence[str]
     build: Sequence[str] = ()
 
@@ -41,6 +43,7 @@ NODE = Language(
     "js",
     "worker.mjs",
     ("  return { sent_to", '  if (content.to === "long@x") await pause(5_000);\n  return { sent_to'),
+    "Error: no such address",
     ("node", "worker.mjs"),
 )
 GO = Language(
@@ -51,6 +54,7 @@ GO = Language(
         "\treturn fields{",
         '\tif to == "long@x" {\n\t\ttime.Sleep(5 * time.Second)\n\t}\n\treturn fields{',
     ),
+    "no such address",
     ("./worker",),
     ("go", "build", "-o", "worker", "worker.go"),
 )
@@ -100,22 +104,24 @@ def _built(example: Language, code: str, server: Daemon, home: Path) -> Start:
     return lambda: subprocess.Popen(example.start, cwd=home)
 
 
-def test_a_short_worker_of_the_docs_reports_the_outcomes_of_jobs(start_short: Start, mail: client.Queue) -> None:
+def test_a_short_worker_of_the_docs_reports_the_outcomes_of_jobs(
+    example: Language, start_short: Start, mail: client.Queue
+) -> None:
     start_short()
     sent, refused = (mail.add({"to": to}, max_attempts=1) for to in ("ada@example.org", "nobody"))
     failed = _finished(mail, refused)
-    assert (failed.state, failed.error) == ("failed", "no such address")
+    assert (failed.state, failed.error) == ("failed", example.error)
     assert _finished(mail, sent).state == "complete"
 
 
 def test_a_worker_of_the_docs_reports_outcomes_and_waits_for_a_server_restart(
-    start: Start, mail: client.Queue, server: Daemon
+    example: Language, start: Start, mail: client.Queue, server: Daemon
 ) -> None:
     start()
     sent, refused = (mail.add({"to": to}, max_attempts=2) for to in ("ada@example.org", "nobody"))
     assert _finished(mail, sent).result == {"sent_to": "ada@example.org"}
     failed = _finished(mail, refused)
-    assert (failed.state, failed.attempts, failed.error) == ("failed", 2, "no such address")
+    assert (failed.state, failed.attempts, failed.error) == ("failed", 2, example.error)
     other_form = _finished(mail, mail.add({"to": 7}, max_attempts=1))
     assert (other_form.state, other_form.error is None) == ("failed", False)
     server.kill()

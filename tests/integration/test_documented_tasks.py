@@ -101,11 +101,18 @@ def test_the_command_on_the_page_creates_the_queue_of_the_examples(daemon: Daemo
 
 def test_the_worker_in_python_empties_the_queue(mail: Daemon) -> None:
     _add(mail, 3, timeout_seconds=20)
+    with mail.client(key=KEY) as client:
+        failed = client.add({"subject": "to nobody"}, "mail").json["uid"]
     (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
     python(code, mail.port)
     with mail.client(key=KEY) as client:
-        jobs = client.jobs("mail").values()
-    assert sorted(job["result"]["sent_to"] for job in jobs) == ["0@example.org", "1@example.org", "2@example.org"]
+        jobs = client.jobs("mail")
+    assert jobs.pop(failed)["error"] == "KeyError: 'to'"
+    assert sorted(job["result"]["sent_to"] for job in jobs.values()) == [
+        "0@example.org",
+        "1@example.org",
+        "2@example.org",
+    ]
 
 
 def test_the_worker_in_python_keeps_its_lease_of_a_long_job_by_heartbeats(mail: Daemon) -> None:
