@@ -8,7 +8,7 @@ from twisted.logger import LogEvent, eventAsText
 from jobengine.daemon.logs import json_lines
 from tests.doubles import Answer, MemoryServer
 from tests.http.connection import Connection, request
-from tests.web.asking import add, change, hold, listed, page, put, read, take
+from tests.web.asking import add, change, hold, listed, page, put, read, set_up, take
 
 
 def _lost(answer: Answer) -> tuple[Any, ...]:
@@ -46,3 +46,15 @@ def test_an_update_with_a_lost_lease_returns_the_state_and_holder_of_the_job(ser
     assert _lost(change(server, uid, lease=lease, new_status="complete")) == ("queued", None)
     hold(server, worker="quick")
     assert _lost(change(server, uid, lease=lease, progress=1)) == ("inprogress", "quick")
+
+
+def test_a_required_lease_protects_jobs_in_progress_and_not_queued_or_finished_ones(server: MemoryServer) -> None:
+    set_up(server, require_lease=True)
+    uid = add(server)["uid"]
+    assert change(server, uid, new_status="inprogress").status == 409
+    assert change(server, uid, priority=1).status == 200
+    lease = hold(server)["lease"]
+    assert change(server, uid, new_status="complete").status == 409
+    assert change(server, uid, lease=lease, new_status="complete").status == 200
+    assert change(server, uid, new_status="failed").status == 200
+    assert read(server, uid).json["state"] == "failed"
