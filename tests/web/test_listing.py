@@ -118,6 +118,15 @@ def test_the_link_header_leads_to_the_next_page_with_the_same_query(server: Memo
     assert found == uids
 
 
+def test_a_page_with_a_cursor_may_be_the_last_that_has_jobs(server: MemoryServer) -> None:
+    uid = add(server, tags=["t"])["uid"]
+    add(server)
+    shown = page(server, limit=1, tag="t")
+    assert (_uids(shown), shown["next_cursor"] is None) == ([uid], False)
+    shown = page(server, limit=1, tag="t", cursor=shown["next_cursor"])
+    assert (_uids(shown), shown["next_cursor"]) == ([], None)
+
+
 @pytest.mark.parametrize("cursor", ["&cursor=", ";cursor=", "&%63ursor="])
 def test_the_link_header_replaces_the_cursor_however_the_query_spells_the_parameter(
     server: MemoryServer, cursor: str
