@@ -11,19 +11,20 @@ _ALIKE: Final = 0.87
 _SHORT: Final = 8
 #: Letters of names of other programs that resemble a setting of ours.
 _OF_OTHERS: Final = frozenset({"LOGFILE", "SECRETSFILE"})
+#: The letters that clients' variables begin with. The names of the server's settings have no prefix.
+_PREFIX: Final = "JOBENGINE"
+#: The letters of clients' variables that are named like a setting, except for the prefix; see `hints`.
+_OF_CLIENTS: Final = frozenset({"JOBENGINEADMINKEY"})
 #: The names that are compared, and may be logged.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def mistyped(environment: Mapping[str, str], settings: Iterable[str]) -> tuple[str, ...]:
-    """
-    A sentence for each variable that is not in `settings`, but nearly, unless the meant one is set too. It never has
-    the variable's value.
-    """
-    unset = {_letters(name): name for name in settings if not environment.get(name)}
+    """A sentence for each variable that is not in `settings`, but nearly. It never has the variable's value."""
+    by_letters = {_letters(name): name for name in settings}
     known = {*settings}
-    found = ((name, _meant(name, unset)) for name in environment if name not in known and _PLAIN.fullmatch(name))
-    return tuple(f"{name} is not a setting; did you mean {meant}?" for name, meant in found if meant)
+    found = ((name, _meant(name, by_letters)) for name in environment if name not in known and _PLAIN.fullmatch(name))
+    return tuple(_sentence(name, meant, is_set=bool(environment.get(meant))) for name, meant in found if meant)
 
 
 def hints(environment: Mapping[str, str], *, has_admin_key: bool) -> tuple[str, ...]:
@@ -36,15 +37,20 @@ def hints(environment: Mapping[str, str], *, has_admin_key: bool) -> tuple[str, 
     )
 
 
-def _meant(name: str, unset: Mapping[str, str]) -> str | None:
+def _sentence(name: str, meant: str, *, is_set: bool) -> str:
+    return f"{name} is not a setting; did you mean {meant}{', which is set too' if is_set else ''}?"
+
+
+def _meant(name: str, by_letters: Mapping[str, str]) -> str | None:
     letters = _letters(name)
-    if letters in unset:
-        return unset[letters]
-    near = [each for each in unset if len(each) >= _SHORT and abs(len(each) - len(letters)) <= 1]
+    bare = letters if letters in _OF_CLIENTS else letters.removeprefix(_PREFIX)
+    if bare in by_letters:
+        return by_letters[bare]
+    near = [each for each in by_letters if len(each) >= _SHORT and abs(len(each) - len(letters)) <= 1]
     if letters in _OF_OTHERS or not near:
         return None
     matches = get_close_matches(letters, near, n=1, cutoff=_ALIKE)
-    return unset[matches[0]] if matches else None
+    return by_letters[matches[0]] if matches else None
 
 
 def _letters(name: str) -> str:

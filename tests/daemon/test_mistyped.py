@@ -20,6 +20,9 @@ from jobengine.daemon.settings import read_settings
         ("MAX_BODYBYTES", "MAX_BODY_BYTES"),
         ("DBPATH", "DB_PATH"),
         ("CORS_ORIGIN", "CORS_ORIGINS"),
+        ("JOBENGINE_DB_PATH", "DB_PATH"),
+        ("JOBENGINE_API_PORT", "API_PORT"),
+        ("JOBENGINE_SECRET", "SECRET"),
     ],
 )
 def test_a_variable_that_resembles_a_setting_is_reported_without_its_value(name: str, meant: str) -> None:
@@ -34,6 +37,7 @@ def test_a_variable_that_resembles_a_setting_is_reported_without_its_value(name:
         *("SECRETS", "SECRETS_FILE", "SECRETS_DIR", "SECRET_KEY", "SECRET_1", "CREDENTIALS_DIRECTORY"),
         *("LOG_FILE", "LOG_LEVEL", "APP_PORT", "APP_HOST", "API_KEY", "API_URL", "HTTP_PORT", "DB_HOST", "DB_PASS"),
         *("API_PORT_80_TCP_PORT", "DASHBOARD_PORT", "JOBENGINE_PORT", "JOBENGINE_ADMIN_KEY", "JOBENGINE_URL"),
+        *("JOBENGINE_ACCESS_KEY", "JOBENGINE_ADMINKEY", "JOBENGINE_QUEUE", "JOBENGINE_SERVICE_PORT", "JOBENGINE_"),
         *("DB_MAX_CONNECTIONS", "PG_MAX_CONNECTIONS", "CORS_ALLOWED_ORIGINS", "SQLALCHEMY_DATABASE_URI"),
         *("ADMIN_KEY\n", "ADMIN_" + "_" * 64 + "KEY", "ADMINKEÝ", ""),
     ],
@@ -55,6 +59,8 @@ def test_a_server_with_an_admin_key_or_other_variables_of_clients_gives_no_hint(
     assert hints({**others, "JOBENGINE_ADMIN_KEY": ""}, has_admin_key=False) == ()
 
 
-def test_a_variable_beside_the_setting_that_it_resembles_is_not_reported() -> None:
-    assert read_settings({}, {"ADMIN_KEYS": "abc-7", "ADMIN_KEY": "abcdefghijklmnop"}).mistyped == ()
-    assert read_settings({}, {"ADMIN_KEYS": "abc-7", "ADMIN_KEY": ""}).mistyped != ()
+def test_a_variable_that_resembles_a_setting_is_reported_even_if_the_setting_is_set() -> None:
+    (warning,) = read_settings({}, {"DBPATH": "abc-7", "DB_PATH": "xyz-8"}).mistyped
+    assert warning == "DBPATH is not a setting; did you mean DB_PATH, which is set too?"
+    (warning,) = read_settings({}, {"ADMIN_KEYS": "abc-7", "ADMIN_KEY": ""}).mistyped
+    assert warning == "ADMIN_KEYS is not a setting; did you mean ADMIN_KEY?"
