@@ -220,18 +220,18 @@ def test_failed_jobs_move_as_their_page_says(mail: Daemon) -> None:
     *_, added, failed, moved = _answers(mail, setup, *blocks(page, heading="## A dead-letter queue"))
     assert (added["state"], failed["state"], moved["state"]) == ("queued", "failed", "failed")
     assert (moved["moved_from"]["queue_name"], moved["error"]) == ("mail", "no route to host")
-    counted, back = _answers(mail, setup, *blocks(page, heading="## Move jobs"))
-    assert counted == back == {"matched": 1, "moved": 1}
+    by_uid, counted, back = _answers(mail, setup, *blocks(page, heading="## Move jobs"))
+    assert by_uid == counted == back == {"matched": 1, "moved": 1}
     paced = _at_a_shell(mail, setup, *blocks(page, heading="## At a pace"))
     assert paced == '{"matched":3}\n{"matched":1,"moved":1}\n'
     kinds, found, back, _, failed = _json(_at_a_shell(mail, setup, *blocks(page, heading="## Group failures")))
     assert ([kind["count"] for kind in kinds["failures"]], len(found["jobs"]), back["moved"]) == ([4], 4, 4)
     assert failed["fingerprint"] == "smtp:refused"
     (code,) = blocks(page, "python", "## In Python")
-    assert python(code, mail.port).stdout.splitlines()[-3:] == ["1 mail-dead", "1", "0"]
+    assert python(code, mail.port).stdout.splitlines()[-4:] == ["1 mail-dead", "1", "1", "0"]
     lines = _at_a_shell(mail, *blocks(page, heading="## At a shell")).splitlines()
     assert lines[-1].endswith("\tno route to host")
-    assert _states(mail) == ["queued"] * 8
+    assert _states(mail) == ["queued"] * 9
     early = _at_a_shell(mail, setup, *blocks(page, heading="## Retry before it is due"))
     assert early.endswith('{"matched":1}\n')
     with mail.client(key=KEY) as client:
