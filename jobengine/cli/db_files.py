@@ -229,7 +229,8 @@ def _repair_report(target: str, repaired: Repaired) -> dict[str, Any]:
 
 def _repair_notes(path: str, repaired: Repaired) -> list[str]:
     if repaired.damage is None:
-        return [f"{path} is not damaged: the new file has everything."]
+        whole = f"{path} is not damaged: the new file has everything."
+        return [whole] if repaired.closed else [_without_end(path, repaired.left)]
     notes = [f"{repaired.damage}. The {repaired.left:,} bytes from there on are not in the new file."]
     if repaired.frames_left:
         notes.append(
@@ -241,6 +242,11 @@ def _repair_notes(path: str, repaired: Repaired) -> list[str]:
             "The damage is in the snapshot, so jobs that were added long ago may be missing too. Look for a backup."
         )
     return notes
+
+
+def _without_end(path: str, left: int) -> str:
+    unfinished = f" Its last {left:,} bytes, an incomplete frame, are not in the new file." if left else ""
+    return f"No damage was found in {path}, but it does not end with a close.{unfinished} {_NO_END}"
 
 
 @file_command("rekey", "jobengine db rekey jobengine.jedb --new-secret-file new-secret")

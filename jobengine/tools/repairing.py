@@ -32,6 +32,8 @@ class Repaired:
     frame_bytes_left: int
     #: Whether the damage is in the snapshot; then even jobs that were added long ago may be missing.
     in_snapshot: bool
+    #: Whether the old file ends with a closing frame, as every backup does.
+    closed: bool
     #: What is wrong with the old file, or None.
     damage: Damaged | Unclear | None
 
@@ -63,6 +65,7 @@ def repair(
             frames_left=len(boxes),
             frame_bytes_left=sum(boxes) + len(boxes) * FRAME_HEAD,
             in_snapshot=in_snapshot,
+            closed=source.walk.closed,
             damage=damage,
         )
 

@@ -54,6 +54,18 @@ def test_check_does_not_report_an_unfinished_last_frame_as_damage(db: Db) -> Non
     assert "If this is a copy of a backup, its end is missing" in done.stderr
 
 
+@pytest.mark.parametrize("cut", [0, 10])
+def test_repair_of_a_copy_without_its_end_says_what_to_do(db: Db, cut: int) -> None:
+    db("backup", "jobengine.jedb", "copy")
+    assert "copy is not damaged" in db("repair", "copy", "whole").stderr
+    whole = (db.home / "copy").read_bytes()
+    (db.home / "copy").write_bytes(without_end(whole)[: -cut or None])
+    said = db("repair", "copy", "rescued").stderr
+    assert "No damage was found in copy, but it does not end with a close." in said
+    assert ("an incomplete frame, are not in the new file." in said) is bool(cut)
+    assert "If this is a copy of a backup, its end is missing" in said
+
+
 def test_check_with_backup_refuses_a_copy_whose_end_is_missing(db: Db) -> None:
     db("backup", "jobengine.jedb", "copy")
     assert db("check", "--backup", "copy").stderr == ""
