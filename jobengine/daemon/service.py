@@ -24,6 +24,7 @@ from .. import __version__
 from ..engine.door import Engine
 from ..http.site import JobSite
 from ..storage.errors import (
+    NO_ROOM,
     BadUrl,
     Damaged,
     Locked,
@@ -127,7 +128,8 @@ def about_database(error: Exception) -> Exception:
     """A StorageError with advice for an OSError of the database; any other error is returned unchanged."""
     if not isinstance(error, OSError):
         return error
-    return StorageError(f"the database can't be opened or made; check DB_PATH, and its owner: {error}")
+    check = "free some space on its disk" if error.errno in NO_ROOM else "check DB_PATH, and its owner"
+    return StorageError(f"the database can't be opened or made; {check}: {error}")
 
 
 class Daemon(Service):

@@ -213,6 +213,9 @@ class Committer(Generic[M]):
         """Refuse submissions from now on. Call it after `drain`."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+        if self.phase is Phase.FULL and self._flying is not None:
+            n = len(self._flying.memos) + len(self._pending.memos)
+            self._log.warn("changes that found no room on the disk until the end: {n}; none was acknowledged", n=n)
         self.phase = Phase.CLOSED
 
     def _collect(self) -> None:

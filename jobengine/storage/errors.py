@@ -1,5 +1,11 @@
 """Errors of the database file; str() of each is a message for the operator and says what to do next."""
 
+import errno
+from typing import Final
+
+#: Codes of an OSError after which a write can succeed later: disk full, quota, file-size limit.
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 
 class StorageError(Exception):
     """The database can't be opened or written."""

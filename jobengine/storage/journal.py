@@ -7,7 +7,6 @@ the start fails. From `confirm` on, all calls that touch the file are on the wri
 `compacting`, `copy_error`, `syncs` and `sync_seconds`, each of which is a single value.
 """
 
-import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -18,13 +17,11 @@ from typing import Final
 from attrs import define, field, frozen
 
 from .backup_reader import BackupReader
-from .errors import Damaged, Locked, NoRoom, NotADatabase, StorageBroken, StorageError, Unclear
+from .errors import NO_ROOM, Damaged, Locked, NoRoom, NotADatabase, StorageBroken, StorageError, Unclear
 from .files import Files
 from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, check_magic, new_file, open_header
 from .recovery import Recovery
 
-#: Errors after which a write can succeed later: disk full, quota, file-size limit.
-_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: The most bytes of records in one frame, except that a longer record gets a frame of its own. Well below MAX_BOX,
 #: since each record has overhead.
 _MOST: Final = MAX_BOX // 2
@@ -380,7 +377,7 @@ class Journal:
             self._broken = True
             raise
         except OSError as error:
-            if error.errno in _ROOM:
+            if error.errno in NO_ROOM:
                 self._keep_copy_error(error)
                 self.drop_copy()
                 raise NoRoom(f"the database can't grow: {error.strerror}") from error

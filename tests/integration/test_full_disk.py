@@ -95,6 +95,7 @@ def test_a_server_that_ended_on_a_full_disk_keeps_acknowledged_changes(
         on_small_disk.kill()
     else:
         assert on_small_disk.stop() == 0
+        assert "changes that found no room on the disk until the end: 1; none was acknowledged" in on_small_disk.log
     with on_small_disk.start().client() as client:
         jobs = client.jobs()
     assert set(uids) <= set(jobs)
@@ -117,3 +118,13 @@ def test_a_server_killed_on_a_full_disk_starts_and_refuses_only_changes_until_sp
         (small_disk / "filler").unlink()
         jobs = _works_again(on_small_disk, client, uids)
     assert set(uids) <= set(jobs)
+
+
+def test_a_server_without_a_database_does_not_start_on_a_full_disk_and_says_so(
+    make_daemon: MakeDaemon, small_disk: Path
+) -> None:
+    space = os.statvfs(small_disk)
+    (small_disk / "filler").write_bytes(bytes(space.f_bavail * space.f_bsize))
+    daemon = make_daemon(settings={"DB_PATH": str(small_disk / "db")})
+    assert daemon.run() == 1
+    assert "the database can't be opened or made; free some space on its disk: " in daemon.errors
