@@ -124,6 +124,7 @@ def test_each_new_reason_is_logged_but_the_recovery_only_when_all_sessions_are_c
         ("FATAL: no more connections allowed (max_client_conn)", "has too many connections"),
         ('connection to server at "authentication.example.org" failed: Connection refused', "can't be reached"),
         ("FATAL: the database system is starting up", "can't be reached"),
+        ('FATAL: database "nodb" does not exist', "can't be reached"),
     ],
 )
 def test_the_kind_of_a_failed_connection_follows_from_the_text_of_the_database(text: str, kind: str) -> None:
