@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 import psycopg
 
+from jobengine.engine.postgres.database.known_damage import WHERE_TO_READ
 from tests.postgres import Cluster, Database
 
 from .conftest import MakeDaemon
-from .daemons import SECRET, Daemon, until
+from .daemons import ROOT, SECRET, Daemon, until
 from .documents import at_port, blocks, shell
 from .shells import BIN
 
@@ -50,6 +51,7 @@ def test_damaged_rows_are_listed_restored_and_deleted_as_the_page_says(
         assert list(client.jobs("mail")) == uids[2:]
         assert (client.read(uids[0], "mail").status, client.set_up("bad", paused=True).status) == (500, 500)
         assert client.ready().status == 200
+        assert daemon.log.count(WHERE_TO_READ) == 3
     listed = _run(listing, daemon, **urls).stdout
     assert re.findall("[-0-9a-f]{36}", listed) == uids[:2]
     exported = _run("jobengine db export out.jsonl", daemon, SECRET=SECRET, **urls)
@@ -73,3 +75,10 @@ def test_damaged_rows_are_listed_restored_and_deleted_as_the_page_says(
         control.execute("DELETE FROM jobengine.tally")
     corrected = json.loads(_run(f"{counting.strip()} --json", daemon, **variables).stdout)["corrected"]
     assert corrected == [{"queue": "mail", "count": "ready", "was": 0, "is": 2}]
+
+
+def test_the_log_names_a_heading_and_a_page_that_the_documentation_has() -> None:
+    page = (ROOT / "docs" / "operate-postgresql.md").read_text()
+    heading, title = re.findall('"(.*?)"', WHERE_TO_READ)
+    assert page.startswith(f"# {title}\n")
+    assert f"\n## {heading}\n" in page

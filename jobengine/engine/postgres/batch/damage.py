@@ -18,7 +18,7 @@ from ....core.places import PLACES_OF, Place
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, texts
 from ..database.connection import together
-from ..database.known_damage import SuspectJob
+from ..database.known_damage import WHERE_TO_READ, SuspectJob
 from ..database.pipeline import Row, Statement
 from ..database.rows import Rows, check_place, is_set_apart
 from ..sql import named
@@ -28,7 +28,7 @@ from .write import tally
 #: The number of jobs to examine after a damaged job: damaged rows are often neighbours.
 _FOLLOWING: Final = 100
 #: What is logged about a job that is set apart.
-DAMAGED: Final = "job {uid} of queue {queue} is damaged and was passed over: {why}. See docs/operate-postgresql.md."
+DAMAGED: Final = f"job {{uid}} of queue {{queue}} is damaged and was passed over: {{why}}. {WHERE_TO_READ}"
 _LOCK_SUSPECTS: Final = named("lock_suspects")
 _LOCK_FOLLOWERS: Final = named("lock_followers")
 _SET_JOBS_APART: Final = named("set_jobs_apart")

@@ -9,7 +9,9 @@ from twisted.logger import Logger
 
 from ....core.model import Queue
 
-_DAMAGED: Final = "queue number {queue_id} is damaged and is passed over: {why}. See docs/operate-postgresql.md."
+#: Where operators read what to do about damaged rows: the heading and the title of docs/operate-postgresql.md.
+WHERE_TO_READ: Final = 'See "A row is damaged" in the documentation, page "Operate servers on PostgreSQL".'
+_DAMAGED: Final = f"queue number {{queue_id}} is damaged and is passed over: {{why}}. {WHERE_TO_READ}"
 
 
 @define(eq=False)
