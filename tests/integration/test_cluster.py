@@ -125,18 +125,22 @@ def test_a_database_dump_is_made_restored_and_opened_as_the_page_says(
     database.clear()
     one, other = _session(database.url), _session(database.url)
     _hand_over(one, other)
-    restored = cluster.url("restored")
-    code = "\n".join(blocks("docs/operate-postgresql.md", heading="## Back up, upgrade"))
-    code = re.sub(r"postgresql://\S+/postgres", quote(cluster.url("postgres")), code)
-    code = re.sub(r"postgresql://\S+/restored", quote(restored), code)
-    code = re.sub(r"postgresql://\S+/jobengine", quote(database.url), code)
-    done = shell(code, tmp_path, {"PATH": os.environ["PATH"]})
-    assert done.returncode == 0, done.stderr
+    heading = "## Back up, upgrade"
+    dumping, restoring = blocks("docs/operate-postgresql.md", heading=heading)
+    (making,) = blocks("docs/operate-postgresql.md", "sql", heading)
+    _run_at(dumping, database.url, tmp_path)
     assert b"secret contents" not in (tmp_path / "jobengine.dump").read_bytes()
-    again = _session(restored)
-    (listed,) = again.carry_out([c.ListJobs(queue="q", access_key=b"key", limit=20)]).outcomes
-    assert [job.spec.content for job in listed.get().jobs] == [CONTENT] * 10
-    again.close()
+    with running() as new:
+        with psycopg.connect(new.url("postgres"), autocommit=True) as administrator:
+            # The role jobengine of a test's cluster is a superuser.
+            administrator.execute("CREATE ROLE plain LOGIN")
+            administrator.execute(making.replace("jobengine", "plain").encode())
+        restored = new.url("restored").replace("user=jobengine", "user=plain")
+        _run_at(restoring, restored, tmp_path)
+        again = _session(restored)
+        (listed,) = again.carry_out([c.ListJobs(queue="q", access_key=b"key", limit=20)]).outcomes
+        assert [job.spec.content for job in listed.get().jobs] == [CONTENT] * 10
+        again.close()
 
 
 # Ways to reach a database
@@ -269,6 +273,12 @@ def _session(url: str) -> Session:
         activity=ServerActivity(),
         steady=time.monotonic,
     )
+
+
+def _run_at(code: str, url: str, home: Path) -> None:
+    """Run commands of the page at this database."""
+    done = shell(re.sub(r"postgresql://\S+", quote(url), code), home, {"PATH": os.environ["PATH"]})
+    assert done.returncode == 0, done.stderr
 
 
 def _hand_over(one: Session, other: Session) -> None:
