@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from json import dumps
+from types import MappingProxyType
 from typing import Final
 
 from attrs import define, field, frozen
@@ -18,6 +19,9 @@ from twisted.logger import Logger
 
 #: Names and values that a handler adds to the log line of its request.
 Notes = Mapping[str, str | int]
+NO_NOTES: Final[Notes] = MappingProxyType({})
+#: The method and the path of a request, or empty.
+Known = tuple[bytes, bytes]
 
 _log: Final = Logger(namespace="jobengine.web")
 #: The most characters shown of any text from a client, so that each line is bounded.

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from zope.interface import implementer
 
-from .access_log import host_of
+from .access_log import NO_NOTES, Known, Notes, host_of
 from .direct_write import writer
 from .early_errors import NO_REQUEST, first_byte_problem, raw_response
 from .fair_turns import Turns
@@ -83,9 +83,9 @@ class Host(Protocol):
         """Record that a connection was lost."""
 
     def refused(
-        self, status: HTTPStatus, address: IAddress | None = None, method: bytes = b"", path: bytes = b""
+        self, status: HTTPStatus, address: IAddress | None = None, known: Known = (b"", b""), notes: Notes = NO_NOTES
     ) -> None:
-        """Record a request from `address` that was refused before it was complete; method and path if known."""
+        """Record a request from `address` that was refused before it was complete; `known` are method and path."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -423,6 +423,7 @@ class LimitedChannel(HTTPChannel):
         self._checked = True
         request = self.requests[-1]
         request.foresee(self._target, by_name(request.requestHeaders))
+        request.notes = {}
         checking = Deferred.fromCoroutine(self._check_key(request))
         checking.addErrback(lambda failure: _log.failure("a key could not be checked", failure))
 
@@ -430,7 +431,7 @@ class LimitedChannel(HTTPChannel):
         problem = await self.site.admit(request)
         # If the body is complete by now, the request's handler answers, and checks the key itself.
         if problem is not None and self._phase is _Phase.BODY and self.requests[-1] is request:
-            self.refuse(evolve(problem, headers={**problem.headers, "X-Request-Id": request.id}))
+            self.refuse(evolve(problem, headers={**problem.headers, "X-Request-Id": request.id}), request.notes)
 
     def refuse_body(self) -> None:
         """Refuse a body that is too long, and discard the rest of it."""
@@ -441,15 +442,15 @@ class LimitedChannel(HTTPChannel):
         detail = f"The body is longer than {self.body_limit} bytes; {advice}."
         self.refuse(Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail))
 
-    def refuse(self, problem: Problem) -> None:
-        """Answer at once, and close after the client had time to read the answer."""
+    def refuse(self, problem: Problem, notes: Notes = NO_NOTES) -> None:
+        """Answer at once, and close after the client had time to read the answer; `notes` are for the log."""
         if self._phase is _Phase.REFUSED:
             return
         # An incomplete head may contain anything, such as a key.
-        known = (self._method, self._target.partition(b"?")[0]) if self._phase is _Phase.BODY else ()
+        known = (self._method, self._target.partition(b"?")[0]) if self._phase is _Phase.BODY else (b"", b"")
         self._enter(_Phase.REFUSED)
         self._set_timer()
-        self.site.refused(problem.status, self.getPeer(), *known)
+        self.site.refused(problem.status, self.getPeer(), known, notes)
         transport: Any = self.transport
         transport.write(raw_response(problem))
         # Closing a socket with unread data resets the connection, and the client may lose the answer.

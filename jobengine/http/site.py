@@ -11,7 +11,7 @@ from twisted.web.http import Request as _HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from .access_log import Line, Recorder, host_of
+from .access_log import NO_NOTES, Known, Line, Notes, Recorder, host_of
 from .channel import LimitedChannel
 from .early_errors import Overflow
 from .fair_turns import Turns
@@ -92,10 +92,10 @@ class JobSite(Site):
         self.log(request)
 
     def refused(
-        self, status: HTTPStatus, address: IAddress | None = None, method: bytes = b"", path: bytes = b""
+        self, status: HTTPStatus, address: IAddress | None = None, known: Known = (b"", b""), notes: Notes = NO_NOTES
     ) -> None:
         """Record a request that was refused before it was complete; `address` is the client's."""
-        line = Line("-", host_of(address), method, path, status.value, 0.0, time(), {"refused": status.phrase})
+        line = Line("-", host_of(address), *known, status.value, 0.0, time(), {"refused": status.phrase, **notes})
         self._observe(line)
         self._recorder.add(line)
 

@@ -145,6 +145,16 @@ def test_the_line_of_a_wrong_key_has_address_and_queue_in_every_call_but_no_name
     assert all(line.address != "-" and WRONG not in str(line) for line in lines)
 
 
+def test_the_line_of_a_wrong_key_that_came_with_a_long_body_has_the_queue(
+    server: MemoryServer, events: list[LogEvent]
+) -> None:
+    head = request("PUT", "/api/v1/jobs?queueName=q", f"X-Access-Key: {WRONG}", f"Content-Length: {2 << 20}")
+    Connection(server).send(head)
+    server.clock.advance(0)
+    line = _lines(events)[-1]
+    assert (line.status, line.path, line.notes) == (401, "/api/v1/jobs", {"refused": "Unauthorized", "queue": "q"})
+
+
 @pytest.mark.slow
 def test_the_line_of_a_dry_run_says_so(server: MemoryServer, events: list[LogEvent]) -> None:
     add(server)
