@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService
@@ -42,6 +42,9 @@ from .web.api import Api
 from .web.dashboard_files import read_dashboard
 from .web.router import no_others
 from .wire.requests import Wire
+
+#: The settings of twistd's log.
+_OF_THE_LOG: Final = frozenset({"log-format", "log-file-bytes", "log-files"})
 
 
 class Options(_Options):
@@ -88,8 +91,17 @@ class Options(_Options):
     def postOptions(self) -> None:
         """Check every value; raises BadSetting."""
         self.settings = read_settings(self)
-        if self.settings.log_format == "json" and self.parent is None:
-            raise BadSetting("LOG_FORMAT must be text with a .tac file: such a file can't know where twistd logs")
+        if self.parent is None:
+            _refuse_log_settings()
+
+
+def _refuse_log_settings() -> None:
+    """Raise BadSetting for a setting of the log, which has no effect with a .tac file: twistd makes the log itself."""
+    for setting in SETTINGS:
+        if setting.option in _OF_THE_LOG and os.environ.get(setting.variable) not in (None, "", setting.default):
+            raise BadSetting(
+                f"{setting.variable} can't be set with a .tac file: such a file can't know where twistd logs"
+            )
 
 
 def _refuse_short_forms(words: Sequence[str], names: Sequence[str]) -> None:

@@ -113,7 +113,9 @@ def test_a_limit_of_open_files_too_low_for_the_connections_causes_a_warning(make
     ("name", "value", "reason"),
     [
         ("API_PORT", "http", "must be a whole number"),
-        ("LOG_FORMAT", "json", "must be text with a .tac file"),
+        ("LOG_FORMAT", "json", "can't be set with a .tac file"),
+        ("LOG_FILE_BYTES", "20000", "can't be set with a .tac file"),
+        ("LOG_FILES", "2", "can't be set with a .tac file"),
         ("LISTEN", "nonsense:1", "can't be used"),
     ],
 )
