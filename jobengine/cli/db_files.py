@@ -172,7 +172,11 @@ def backup(path: str, target: str) -> None:
 @click.argument("source", metavar="COPY")
 @click.argument("path", metavar="FILE")
 def restore(source: str, path: str) -> None:
-    """Restore a missing database from a copy, which must not be damaged."""
+    """
+    Restore a missing database from a copy, which must not be damaged.
+
+    A copy whose end is missing is restored as far as it goes, with a note: `jobengine db check --backup` refuses it.
+    """
     with bar("copying") as progress:
         copied, queues = copying.restore(source, path, find_secret(source, path), progress)
     jobs = sum(sum(queue.jobs.values()) for queue in queues)
