@@ -75,7 +75,7 @@ class _WithCommand(Command):
 @click.argument("queues", metavar="-- COMMAND [ARG]...", nargs=-1, shell_complete=complete_queues)
 @click.option("-j", "--jobs", type=WholeFrom(1), help="The most jobs at a time; default 1.")
 @click.option("--tag", multiple=True, metavar="TAG", help="Only jobs with this tag; if repeated, with all of the tags.")
-@click.option("--name", help="The worker's name; default HOST-PROCESS.")
+@click.option("--name", "--worker", "name", help="The worker's name; default HOST-PROCESS.")
 @click.option("--grace", type=Seconds(), help="How long running jobs may take after SIGTERM; default 30 seconds.")
 @click.option("--app", metavar="MODULE:WORKER", help="Run this Worker of jobengine.worker instead of a command.")
 @click.option(
