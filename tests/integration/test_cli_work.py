@@ -29,7 +29,7 @@ def test_the_exit_code_of_the_command_decides_the_outcome_of_the_job(shell: Shel
         [{"do": name} for name in names], max_attempts=2, retry_delay_seconds=600, priority=-7, group="c 7"
     )
     uids = dict(zip(names, added, strict=True))
-    done = shell("work", "mail", "-j", "2", "--until-empty", "--", "sh", "script")
+    done = shell("work", "mail", "-j", "2", "--until-empty", "--worker", "ada-1", "--", "sh", "script")
     jobs = shell.jobs()
     became = {name: jobs[uid] for name, uid in uids.items()}
     assert {name: (job["state"], job.get("attempts")) for name, job in became.items()} == {
@@ -40,7 +40,7 @@ def test_the_exit_code_of_the_command_decides_the_outcome_of_the_job(shell: Shel
         "again": ("queued", 1),
         "env": ("complete", 1),
     }
-    assert became["result"]["result"] == {"length": 12}
+    assert (became["result"]["result"], became["result"]["worker"]) == ({"length": 12}, "ada-1")
     assert "result" not in became["words"]
     assert became["later"]["not_before"] > time.time() + 500
     assert became["never"]["error"] == 'heard {"do":"never"}\nhopeless'
