@@ -151,7 +151,10 @@ _AT_A_SHELL: Final = {
     "move it back with move_to.": "move it back with `jobengine move`.",
 }
 _PAUSED: Final = "The queue is paused. "
-_OF_THE_QUEUE: Final = "The queue is held."
+#: How the reason begins if the queue is held; of a delayed job, the end of the delay comes first.
+_OF_THE_QUEUE: Final = re.compile(
+    r"(It can't be claimed before \S+ (It waits for its retry, [^.]*\. )?)?The queue is held"
+)
 #: How the reason begins if the limit or rate allows more claims now, but the jobs before this one will use them up.
 _BEHIND_OTHERS: Final = re.compile(r"\d+ jobs?( of the group .+)? (is|are) before it, and at most ", re.DOTALL)
 #: A time of the server in a reason.
@@ -170,7 +173,7 @@ def _what_holds(explanation: Explanation) -> str:
         return "failed_before"
     if explanation.held_by != "hold":
         return explanation.held_by or ""
-    if reason.startswith(_OF_THE_QUEUE):
+    if _OF_THE_QUEUE.match(reason):
         return "queue_hold"
     return "group_pause" if explanation.opens is None else "group_hold"
 

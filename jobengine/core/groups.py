@@ -64,7 +64,7 @@ _COUNTED: Final = 1_000
 
 
 class HeldBy(StrEnum):
-    """What holds a ready job; the values are those of the API."""
+    """What holds a job; the values are those of the API."""
 
     GROUP_LIMIT = "group_limit"
     GROUP_RATE = "group_rate"
@@ -75,7 +75,7 @@ class HeldBy(StrEnum):
 
 
 class Hold(Value, frozen=True, kw_only=True):
-    """Why a ready job can't be claimed now."""
+    """Why a ready job can't be claimed now, or a delayed job at the end of its delay."""
 
     by: HeldBy
     #: The reason as a sentence, without times.
@@ -95,10 +95,11 @@ def wait_of(table: Table, job: Job, now: int) -> tuple[int | None, Hold | None]:
     """
     What a job waits for: how many others will be claimed before it, or what holds it.
 
-    Both are None for a job that is not queued, is delayed or waits for other jobs.
+    Both are None for a job that is not queued or waits for other jobs. A delayed job has only a hold: a pause of its
+    group, or a hold of its group or queue that outlasts the delay.
     """
     if not job.ready:
-        return None, None
+        return None, _hold_after_delay(table, job, now)
     if table.queue.flow is None:
         return table.ahead(job.spec.rank), None
     hold = _hold_by_group(table, job, now)
@@ -107,6 +108,15 @@ def wait_of(table: Table, job: Job, now: int) -> tuple[int | None, Hold | None]:
     ahead = _ahead_in_turn(table, job, now)
     hold = _hold_by_queue(table, now, ahead)
     return (ahead, None) if hold is None else (None, hold)
+
+
+def _hold_after_delay(table: Table, job: Job, now: int) -> Hold | None:
+    """The pause or hold that keeps a delayed job from being claimed when its delay ends; None for other jobs."""
+    standing = job.standing
+    if standing.state is not State.QUEUED or job.waits or table.queue.flow is None:
+        return None
+    due = max(now, standing.ready_at, standing.not_before - table.wall(0))
+    return _stop_of_group(table, job.spec.rare.group, due) or _hold_of_queue(table, due)
 
 
 def _ahead_in_turn(table: Table, job: Job, now: int) -> int:
@@ -125,12 +135,10 @@ def _hold_by_group(table: Table, job: Job, now: int) -> Hold | None:
     name, flow = job.spec.rare.group, table.queue.flow or NO_FLOW
     if name is None:
         return None
+    if (stop := _stop_of_group(table, name, now)) is not None:
+        return stop
     settings, gate, state = settings_of(table.item(GROUP, name)), gate_of(table.item(GATE, name)), table.group(name)
     limits, before = settings.limits(flow), table.ahead_in_group(job)
-    if settings.paused:
-        return Hold(by=HeldBy.HOLD, reason=f"The group {name!r} is paused.")
-    if gate.held > now:
-        return Hold(by=HeldBy.HOLD, reason=f"The group {name!r} is held.", opens=gate.held)
     if flow.group_order is GroupOrder.STRICT and (state.failed or before or state.in_progress):
         return _hold_by_order(table, job, name, state, before)
     limit = limits.in_progress
@@ -141,6 +149,22 @@ def _hold_by_group(table: Table, job: Job, now: int) -> Hold | None:
     if limits.rate is not None and gate.left(limits.rate, now) <= before:
         return _hold_by_rate(HeldBy.GROUP_RATE, f" of the group {name!r}", gate, limits.rate, now, before)
     return None
+
+
+def _stop_of_group(table: Table, name: str | None, at: int) -> Hold | None:
+    """The pause of a group, or its hold if that lasts beyond `at`."""
+    if name is None:
+        return None
+    if settings_of(table.item(GROUP, name)).paused:
+        return Hold(by=HeldBy.HOLD, reason=f"The group {name!r} is paused.")
+    held = gate_of(table.item(GATE, name)).held
+    return Hold(by=HeldBy.HOLD, reason=f"The group {name!r} is held.", opens=held) if held > at else None
+
+
+def _hold_of_queue(table: Table, at: int) -> Hold | None:
+    """The hold of the queue if it lasts beyond `at`."""
+    held = gate_of(table.item(GATE, OF_QUEUE)).held
+    return Hold(by=HeldBy.HOLD, reason="The queue is held.", opens=held) if held > at else None
 
 
 def _hold_by_order(table: Table, job: Job, name: str, state: GroupState, before: int) -> Hold:
@@ -157,9 +181,9 @@ def _hold_by_order(table: Table, job: Job, name: str, state: GroupState, before:
 
 def _hold_by_queue(table: Table, now: int, before: int) -> Hold | None:
     """What keeps a job of this queue from being claimed, if `before` other jobs are claimed before it."""
+    if (hold := _hold_of_queue(table, now)) is not None:
+        return hold
     limits, gate = (table.queue.flow or NO_FLOW).limits, gate_of(table.item(GATE, OF_QUEUE))
-    if gate.held > now:
-        return Hold(by=HeldBy.HOLD, reason="The queue is held.", opens=gate.held)
     running, limit = table.running(), limits.in_progress
     if limit is not None and running + before >= limit:
         text = _limit_reason("The queue", "", running, limit, before)

@@ -320,7 +320,7 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
         return failed_reason(explanation.queue.name, links) if links else again
     paused = "The queue is paused. " if explanation.queue.paused else ""
     not_before = not_before_of(job.standing)
-    delayed = f"It can't be claimed before {time_text(not_before)}.{_retry_sentence(job)}" if not_before else ""
+    delayed = f"It can't be claimed before {time_text(not_before)}.{_after_delay(explanation)}" if not_before else ""
     if links:
         waiting = waiting_reason(job, explanation.queue.name, links)
         return f"{paused}{waiting} {delayed}".rstrip()
@@ -334,11 +334,15 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
     return f"{paused or 'It can be claimed. '}{line}.{_ageing(job.spec, explanation.queue)}{unclaimed}"
 
 
-def _retry_sentence(job: Job) -> str:
-    """The sentence about the retry that a delayed job waits for; empty for other jobs."""
-    if not job.retrying:
-        return ""
-    return f" It is retried then, after attempt {job.standing.attempts} of {job.spec.max_attempts}."
+def _after_delay(explanation: Explanation) -> str:
+    """What happens to a delayed job after its delay, as sentences: a retry, a hold, both or neither."""
+    job, hold = explanation.job, explanation.hold
+    what = "It is retried then" if hold is None else "It waits for its retry"
+    retry = f" {what}, after attempt {job.standing.attempts} of {job.spec.max_attempts}." if job.retrying else ""
+    if hold is None:
+        return retry
+    until = "" if hold.opens is None else f" until {time_text(_second(hold.opens))}"
+    return f"{retry} {hold.reason.removesuffix('.')}{until}."
 
 
 def _ageing(spec: Spec, queue: Queue) -> str:

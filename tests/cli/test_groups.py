@@ -219,6 +219,8 @@ def test_jobs_are_added_and_moved_to_a_group(shell: Shell) -> None:
 
 _HOLDER = {"uid": "h", "state": "inprogress", "worker": "w", "lease_expires": 1}
 _HOLDERS = [_HOLDER]
+_DELAYED = "It can't be claimed before 1970-01-01T00:00:01Z."
+_RETRIED = f"{_DELAYED} It waits for its retry, after attempt 1 of 2."
 
 
 def test_explain_of_a_failed_job_names_the_commands_that_run_it_again(shell: Shell) -> None:
@@ -242,6 +244,11 @@ def test_explain_of_a_failed_job_names_the_commands_that_run_it_again(shell: She
         ("hold", "The group 'a b' is held.", {"opens": 1}, "group release mail 'a b'"),
         ("hold", "The group 'a b' is paused.", {}, "group resume mail 'a b'"),
         ("hold", "The queue is held. The next can be claimed at 1.", {"opens": 1}, "queue release mail"),
+        ("hold", f"{_DELAYED} The group 'a b' is held until 1.", {"opens": 1}, "group release mail 'a b'"),
+        ("hold", f"{_DELAYED} The group 'a b' is paused.", {}, "group resume mail 'a b'"),
+        ("hold", f"{_DELAYED} The queue is held until 1.", {"opens": 1}, "queue release mail"),
+        ("hold", f"{_RETRIED} The queue is held until 1.", {"opens": 1}, "queue release mail"),
+        ("hold", f"{_RETRIED} The group 'x. The queue is held' is held.", {"opens": 1}, "group release mail 'a b'"),
         ("order", "1 job must be finished first.", {"holders": [{**_HOLDER, "state": "queued"}]}, ""),
         ("order", "A job has failed.", {"holders": [{**_HOLDER, "state": "failed"}]}, "retry mail h"),
         ("queue_limit", "3 jobs are before it, and at most 2 run at once; 0 run now.", {}, ""),
@@ -268,6 +275,7 @@ def test_explain_of_a_held_job_names_the_command_that_changes_the_limit_or_hold(
         ("queue_limit", "3 jobs are before it, and at most 2 run at once; 0 run now.", None),
         ("queue_limit", "The queue has 2 of 2 jobs in progress.", "queue configure mail --limit N"),
         ("hold", "The queue is held. The next can be claimed at 1.", "queue release mail"),
+        ("hold", f"{_DELAYED} The queue is held until 1.", "queue release mail"),
     ],
 )
 def test_explain_of_a_job_in_a_paused_queue_names_the_command_that_ends_the_pause_first(

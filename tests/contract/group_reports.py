@@ -208,3 +208,31 @@ class ReportsContract(Contract):
         assert [uid_of(job) for job in holds[0].holders] == [uid_of(first)]
         assert holds[1] is not None
         assert holds[1].opens == world.now + 60_000
+
+    @pytest.mark.parametrize("group", ["a", None])
+    def test_explain_of_a_delayed_job_names_a_hold_that_outlasts_the_delay(
+        self, world: World, ask: Asker, group: str | None
+    ) -> None:
+        ask.reconfigure(group_limits=ONE)
+        short, long = (ask.add(group=group, delay_seconds=seconds) for seconds in (30, 90))
+        opens = world.now + 60_000
+        if group is None:
+            ask.reconfigure(held_until=opens // 1000)
+        else:
+            ask.ask(c.ChangeGroup, group=group, held_until=opens // 1000)
+        for _ in range(2):
+            hold = ask.ask(c.ExplainJob, uid=uid_of(short)).hold
+            assert hold is not None
+            assert (hold.by, hold.opens) == (HeldBy.HOLD, opens)
+            assert ask.ask(c.ExplainJob, uid=uid_of(long)).hold is None
+            world.reopen()
+
+    def test_explain_of_a_delayed_job_names_the_pause_of_its_group_but_no_limit_or_rate(self, ask: Asker) -> None:
+        ask.reconfigure(limits=ONE, group_limits=Limits(in_progress=1, rate=Rate(1, 60)))
+        ask.add(group="a")
+        delayed = ask.add(group="a", delay_seconds=30)
+        ask.hold()
+        assert ask.ask(c.ExplainJob, uid=uid_of(delayed)).hold is None
+        ask.ask(c.ChangeGroup, group="a", paused=True)
+        explained = ask.ask(c.ExplainJob, uid=uid_of(delayed))
+        assert (explained.hold and explained.hold.by, explained.ahead) == (HeldBy.HOLD, None)

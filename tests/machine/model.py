@@ -328,7 +328,7 @@ class Model(Lives):
         queue = self.open(name, key, "explain")
         job, claimable = queue.find(uid), queue.claimable(self.now)
         ahead = claimable.index(job) if job in claimable else None
-        return job.state, ahead, queue.paused, queue.held_by(job, self.now)
+        return job.state, ahead, queue.paused, queue.held_by(job, self.now, self.ahead)
 
     def matching(
         self,

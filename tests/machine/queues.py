@@ -162,8 +162,14 @@ class Queue:
             left.remove(job)
         return taken
 
-    def held_by(self, job: Job, now: int) -> str | None:
-        """What holds a queued job without a delay; None if it can be claimed."""
+    def held_by(self, job: Job, now: int, ahead: int) -> str | None:
+        """
+        What holds a queued job now, or a delayed one when its delay ends; None if it can be claimed then.
+
+        The wall clock is `ahead` milliseconds ahead of elapsed time.
+        """
+        if job.state == "queued" and not job.is_ready:
+            return "hold" if self._is_stopped(job.group, max(now, job.ready_at, job.not_before - ahead)) else None
         if not job.is_ready or job in self.claimable(now):
             return None
         own = self.own.get(job.group or "", Own())
@@ -172,6 +178,11 @@ class Queue:
         if job not in self.claimable(now, by_queue=False):
             return "order" if self.group_order == "strict" else "group_limit"
         return "hold" if self.held.get(OF_QUEUE, 0) > now else "queue_limit"
+
+    def _is_stopped(self, group: str | None, at: int) -> bool:
+        """Whether a group is paused, or is held at this time, or its queue is."""
+        names = [OF_QUEUE] if group is None else [OF_QUEUE, group]
+        return any(self.own.get(name, Own()).paused or self.held.get(name, 0) > at for name in names)
 
     def serve(self, job: Job) -> None:
         """Record that a group was served: a ready job of it was put in progress."""

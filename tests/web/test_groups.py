@@ -172,3 +172,39 @@ def test_a_held_queue_shows_the_end_of_its_hold_and_can_be_released(server: Memo
     assert take(server).status == 204
     set_up(server, held_until=0)
     assert take(server).status == 200
+
+
+def test_explain_of_a_delayed_job_shows_a_hold_that_outlasts_the_delay(server: MemoryServer) -> None:
+    uid = add(server, group="a", delay_seconds=20)["uid"]
+    loose = add(server, delay_seconds=20)["uid"]
+    now = int(server.clock.seconds())
+    delayed = f"It can't be claimed before {time_text(explain(server, uid)['not_before'])}."
+    _group(server, held_until=now + 10)
+    assert explain(server, uid)["reason"] == delayed
+    assert "held_by" not in explain(server, uid)
+    _group(server, held_until=now + 600)
+    held = explain(server, uid)
+    assert held["reason"] == f"{delayed} The group 'a' is held until {time_text(now + 600)}."
+    assert (held["held_by"], held["opens"]) == ("hold", now + 600)
+    _group(server, paused=True)
+    paused = explain(server, uid)
+    assert paused["reason"] == f"{delayed} The group 'a' is paused."
+    assert (paused["held_by"], "opens" in paused) == ("hold", False)
+    set_up(server, held_until=now + 300, paused=True)
+    held = explain(server, loose)
+    assert held["reason"] == f"The queue is paused. {delayed} The queue is held until {time_text(now + 300)}."
+    assert (held["held_by"], held["opens"]) == ("hold", now + 300)
+
+
+def test_explain_of_a_retry_after_a_hold_does_not_promise_the_retry_at_the_end_of_its_delay(
+    server: MemoryServer,
+) -> None:
+    uid = add(server, group="a", max_attempts=2)["uid"]
+    held = hold(server)
+    change(server, uid, lease=held["lease"], new_status="failed", delay_seconds=1, hold_seconds=60)
+    found = explain(server, uid)
+    assert (found["held_by"], found["opens"] - found["not_before"]) == ("hold", 59)
+    assert found["reason"] == (
+        f"It can't be claimed before {time_text(found['not_before'])}. It waits for its retry, after attempt 1 of 2. "
+        f"The group 'a' is held until {time_text(found['opens'])}."
+    )

@@ -264,7 +264,7 @@ class JobPage extends HTMLElement {
     this.bar.value = job.progress ?? 0;
     setText(this.percent, `${job.progress ?? 0} %`);
     setText(this.attempt, attemptText(job));
-    this.#drawTimes(job);
+    this.#drawTimes(job, reason);
     for (const [name, panel] of this.trees) {
       panel.hidden = !raw.has(name);
       if (raw.has(name)) panel.firstElementChild.show(name[0].toUpperCase() + name.slice(1), raw.get(name));
@@ -297,8 +297,8 @@ class JobPage extends HTMLElement {
   }
 
   /** When the job was started and how long it has run, or when it is due. */
-  #drawTimes(job) {
-    const shown = timesOf(job);
+  #drawTimes(job, reason) {
+    const shown = timesOf(job, reason);
     const said = JSON.stringify(shown);
     if (this.timesSaid === said) return;
     this.timesSaid = said;
@@ -350,10 +350,10 @@ function attemptText({ attempts, max_attempts: most = 1 }) {
 }
 
 /** Labels, each with a time, or with a start time and `true`, or with a duration in words. */
-function timesOf(job) {
+function timesOf(job, reason) {
   const last = job.history?.at(-1);
   if (job.state === 'inprogress') return job.started ? [['Started', job.started], ['Running for', job.started, true]] : [];
-  if (job.state === 'queued') return job.not_before ? [[isRetried(job) ? 'Retry due' : 'Ready', job.not_before]] : [];
+  if (job.state === 'queued') return job.not_before ? [[reason?.held_by === 'hold' ? 'Delay ends' : isRetried(job) ? 'Retry due' : 'Ready', job.not_before]] : [];
   return [...(last ? [['Started', last.started], ['Ended', last.ended], ['Ran for', took(last)]] : []), ...(job.removed_at ? [['Kept until', exact(job.removed_at)]] : [])];
 }
 

@@ -1,6 +1,7 @@
 """One job: its JSON, its attempts, why it is where it is, and what can be done with it."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import expect
@@ -183,6 +184,11 @@ def test_the_page_of_a_job_shows_attempt_progress_and_retry_time_as_text(person:
     expect(main).to_contain_text(re.compile(r"Retry due in \d+ min"))
     queue.update(uid, new_status="failed")
     queue.update(uid, new_status="queued", delay_seconds=600)  # it starts over, with no attempt counted
+    expect(main).to_contain_text(re.compile(r"Ready in \d+ min"))
+    queue.configure(held_until=datetime.now(UTC) + timedelta(hours=1))
+    expect(main).to_contain_text(re.compile(r"Delay ends in \d+ min"))
+    expect(main).to_contain_text("The queue is held until")
+    queue.configure(held_until=None)
     expect(main).to_contain_text(re.compile(r"Ready in \d+ min"))
     queue.update(uid, new_status="complete")
     expect(main).to_contain_text(re.compile(r"Started .*Ended .*Ran for (less than|\d)"))
