@@ -71,7 +71,7 @@ class JobPage extends HTMLElement {
     const [updates, manages, adds] = ['update', 'manage', 'add'].map((right) => session.may(queue, right));
     const button = (name, act, more = {}) => h('button', { type: 'button', onclick: act, ...more }, name);
     this.acts = {
-      back: manages && button('Move this job back', () => moveOneBack(queue, this.uid, this.job.moved_from.queue_name, () => this.changed()), { class: 'primary' }),
+      back: manages && button('Move this job back', () => moveOneBack(queue, this.uid, this.job.moved_from.queue_name, (target) => this.#moved(target)), { class: 'primary' }),
       backAlike: manages && button('Move jobs like it back', () => this.#moveAlikeBack()),
       retry: updates && button('Retry', () => this.#retry(), { class: 'primary' }),
       release: updates && button('Release', () => this.#release()),
@@ -80,12 +80,18 @@ class JobPage extends HTMLElement {
     const more = [
       updates && ['Change priority', () => this.#changePriority()], updates && ['Change group', () => this.#changeGroup()], updates && ['Edit content', () => this.#editContent()],
       updates && ['Drop dependencies', () => this.#dropDependencies(), { 'data-act': 'drop' }],
-      manages && ['Move to another queue', () => openMove(queue, { uids: [this.uid] }, () => this.changed())],
+      manages && ['Move to another queue', () => openMove(queue, { uids: [this.uid] }, (target) => this.#moved(target))],
       adds && ['Repeat', () => openAddJob(queue, { like: this.text })], manages && ['Delete', () => this.#delete(), { class: 'danger' }],
     ].filter(Boolean);
     this.deeds.append(...Object.values(this.acts).filter(Boolean), ...(more.length ? [menu('More', more, { 'aria-label': 'More actions' })] : []));
     this.deeds.addEventListener('pointerleave', () => this.job && this.#drawActs());
     this.buttons.append(this.deeds, link);
+  }
+
+  /** After a move dialog of this job alone: `target` is its new queue, or null if it was not moved. */
+  #moved(target) {
+    this.target = target;
+    this.changed();
   }
 
   #moveAlikeBack() {
@@ -226,6 +232,8 @@ class JobPage extends HTMLElement {
     try {
       const { job, text } = await api.readJob(this.queue, this.uid, signal);
       const reason = session.may(this.queue, 'read') ? await api.explain(this.queue, this.uid, signal) : null;
+      // A job that was gone is here again: the known move is an earlier one.
+      if (this.state.firstChild?.dataset?.kind) this.target = null;
       replace(this.state);
       this.#draw(job, text, reason);
       this.#drawActs(own);
@@ -236,12 +244,21 @@ class JobPage extends HTMLElement {
   }
 
   #refused(error) {
-    const gone = error.status === 404 && this.job;
-    replace(this.state, gone
-      ? h('div', { class: 'error', role: 'alert' }, h('p', {}, 'This job was moved or removed. This page shows its last state.'))
-      : failure(error, () => this.refresher.now()));
-    if (error.status === 404) this.deeds.hidden = true;
-    if (gone) setBadge(this.badge, null);
+    const missing = error.status === 404;
+    if (missing) this.deeds.hidden = true;
+    if (missing && this.job) this.#gone();
+    else replace(this.state, failure(error, () => this.refresher.now()));
+  }
+
+  /** Show that the job is no longer in this queue, and its new queue if this page has moved it; hide the advice for this queue. */
+  #gone() {
+    setBadge(this.badge, null);
+    this.why.hidden = true;
+    drawHolders(this.holders, this.queue, null);
+    const kind = `gone ${this.target ?? ''}`;
+    if (this.state.firstChild?.dataset?.kind === kind) return;
+    const moved = this.target && [`This job was moved to “${this.target}”. `, h('a', { href: jobLink(this.target, this.uid) }, 'Show the job'), '. '];
+    replace(this.state, h('div', { class: 'error', role: 'alert', 'data-kind': kind }, h('p', {}, moved || 'This job was moved or removed. ', 'This page shows its last state.')));
   }
 
   #draw(job, text, reason) {
@@ -251,6 +268,7 @@ class JobPage extends HTMLElement {
     this.deeds.hidden = false;
     setBadge(this.badge, shownState(job));
     this.#drawDrop(reason);
+    this.why.hidden = !reason;
     setText(this.why, reason ? readable(reason, job, Boolean(this.acts.retry)) : '');
     drawHolders(this.holders, this.queue, reason);
     this.#drawSchedule(reason?.schedule);

@@ -14,7 +14,7 @@ const REASONS = {
   uid_taken: 'the other queue has a job with the same uid', full: 'the other queue is full', draining: 'the other queue is draining',
 };
 
-/** Ask where to move the jobs of `queue` that match the filter `chosen`, or are in `{uids}`, with `to` as the first choice; call `done()` after it. */
+/** Ask where to move the jobs of `queue` that match the filter `chosen`, or are in `{uids}`, with `to` as the first choice; then call `done(target)`, with null if none was moved. */
 export function openMove(queue, chosen, done, { to = '', heading = headingOf(queue, chosen), note = null } = {}) {
   const { uids } = chosen;
   const single = uids?.length === 1;
@@ -30,7 +30,7 @@ export function openMove(queue, chosen, done, { to = '', heading = headingOf(que
       const link = single && result.moved ? h('a', { href: jobLink(target, uids[0]), onclick: close }, 'Show the job') : h('a', { href: queueLink(target), onclick: close }, 'Show the queue');
       replace(box.querySelector('.move'), h('div', { role: 'status' }, outcome(result, 'moved'), h('p', {}, link)), h('div', { class: 'buttons' }, keep(close, 'Close')));
       box.querySelector('.move button').focus();
-      done();
+      done(result.moved ? target : null);
     };
     const tryIt = async () => {
       if (!element.reportValidity()) return;

@@ -285,6 +285,7 @@ def test_the_page_of_a_removed_job_keeps_showing_its_last_state(person: Person, 
     expect(person.page.get_by_text('"alice"')).to_be_visible()
     queue.delete(uid)
     expect(person.page.get_by_role("alert")).to_contain_text("This job was moved or removed.")
+    expect(person.page.locator(".reason")).to_be_hidden()
     expect(person.page.get_by_text('"alice"')).to_be_visible()
     expect(person.button("Cancel")).to_be_hidden()
 
