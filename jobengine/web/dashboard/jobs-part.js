@@ -19,6 +19,8 @@ const SORTS = [['run', 'Next to run first'], ['-updated', 'Newest change first']
 const FILTERS = ['state', 'tag', 'group', 'batch', 'q', 'error', 'fingerprint', 'worker'];
 /** The beginning of a uid, as lists show it, or more of it. */
 const SHORT_UID = /^[0-9a-f]{8}(?:-[0-9a-f-]*)?$/i;
+/** Whether jobs in a state can move to another queue; those in progress or complete stay. */
+const canMove = (state) => fits({ states: ['queued', 'failed'] }, state);
 /** Milliseconds after the last key until a typed filter is applied. */
 const TYPING = 250;
 
@@ -250,8 +252,8 @@ class JobsPart extends HTMLElement {
       const button = h('button', { type: 'button', class: action.danger ? 'danger' : null, 'data-action': key, onclick: () => this.#act(action) }, action.name);
       return [action, button];
     });
-    const move = h('button', { type: 'button', onclick: () => this.#move() }, 'Move');
-    this.selection.append(this.count, this.all, h('span', { class: 'gap' }), ...this.acts.map(([, button]) => button), move,
+    this.move = h('button', { type: 'button', onclick: () => this.#move() }, 'Move');
+    this.selection.append(this.count, this.all, h('span', { class: 'gap' }), ...this.acts.map(([, button]) => button), this.move,
       h('button', { type: 'button', class: 'quiet', 'data-key': 'clear', onclick: () => { this.#select(false); this.#settle(); } }, 'Clear selection'));
   }
 
@@ -274,13 +276,19 @@ class JobsPart extends HTMLElement {
     this.selection.hidden = count === 0 && !this.#matching;
     setText(this.count, this.#matching ? 'All that match' : `${number(count)} selected`);
     this.all.hidden = this.#matching;
-    const states = this.#matching ? [this.#filter.state] : this.#chosen().map(({ state }) => state);
+    const states = this.#states();
     for (const [action, button] of this.acts) set(button, 'disabled', !states.some((state) => fits(action, state)));
+    this.move.disabled = !states.some(canMove);
   }
 
   /** The selected jobs as `{uid, state}`, with the dashboard's state of those that are retrying. */
   #chosen() {
     return [...this.rows.selected.values()].map((job) => ({ uid: job.uid, state: isRetrying(job) ? 'retrying' : job.state }));
+  }
+
+  /** The states of the selected jobs; the filter's state, which can be '' for any, if all that match are selected. */
+  #states() {
+    return this.#matching ? [this.#filter.state] : this.#chosen().map(({ state }) => state);
   }
 
   #done() {
@@ -290,7 +298,8 @@ class JobsPart extends HTMLElement {
 
   #move() {
     const chosen = this.#matching ? this.#filter : { uids: [...this.rows.selected.keys()] };
-    openMove(this.queue, chosen, () => this.#done(), { to: this.page.origins?.[0] });
+    const note = this.#states().every((state) => state && canMove(state)) ? null : 'Jobs in progress and complete jobs stay in this queue.';
+    openMove(this.queue, chosen, () => this.#done(), { to: this.page.origins?.[0], note });
   }
 
   #act(action) {

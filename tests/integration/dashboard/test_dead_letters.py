@@ -209,6 +209,25 @@ def test_selected_jobs_and_all_that_match_a_filter_are_moved_from_the_list(
     assert (queue.stats().size, other.stats().size) == (1, 3)
 
 
+def test_complete_jobs_alone_can_not_be_moved_and_a_note_says_that_they_stay(
+    person: Person, engine: JobEngine, queue: Queue
+) -> None:
+    other = _dead(engine, queue)
+    complete = queue.add({}, keep_minutes=60).uid
+    queue.claim()
+    queue.update(complete, new_status="complete")
+    queued = queue.add({}).uid
+    person.look_at(queue.name)
+    person.row("Jobs", complete[:8]).get_by_role("checkbox").check()
+    expect(person.button("Move")).to_be_disabled()
+    person.row("Jobs", queued[:8]).get_by_role("checkbox").check()
+    person.press("Move")
+    expect(person.dialog("Move 2 jobs of")).to_contain_text("Jobs in progress and complete jobs stay in this queue.")
+    person.page.keyboard.press("Escape")
+    person.row("Jobs", complete[:8]).get_by_role("checkbox").uncheck()
+    _move_selected(person, "Move 1 job of", other, "1 job moved.")
+
+
 def _move_selected(person: Person, heading: str, to: Queue, outcome: str) -> None:
     """Move the selected jobs, and close the dialog."""
     person.press("Move")
