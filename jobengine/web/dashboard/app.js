@@ -55,7 +55,8 @@ class App extends HTMLElement {
     this.schedules.hidden = !session.open;
     this.server.hidden = session.admin === null;
     this.another.hidden = session.admin !== null;
-    replace(this.another, session.open ? [h('span', { class: 'wide' }, 'Sign in to another queue'), h('span', { class: 'narrow' }, 'Sign in')] : 'Sign in');
+    replace(this.another, session.open ? [h('span', { class: 'wide' }, 'Sign in to another queue'), h('span', { class: 'narrow' }, 'Switch', h('span', { class: 'unseen' }, ' queue'))] : 'Sign in');
+    set(this.another, 'title', session.open ? 'Sign in to another queue' : null);
     this.out.hidden = !session.open;
   }
 
