@@ -8,7 +8,7 @@ import { dialog, failure, field, form, keep, paceField, values } from './forms.j
 const STATES = ['queued', 'inprogress', 'complete', 'failed'];
 
 /**
- * Actions by name. `verb`: the name before a number of jobs, if it is another; `states`: states of jobs that the action applies to; `usual`: states to act on if the filter names none;
+ * Actions by name. `short`: the name on a phone, if it is another; `verb`: the name before a number of jobs, if it is another; `states`: states of jobs that the action applies to; `usual`: states to act on if the filter names none;
  * `will` and `done`: the effect in words; `change`: the update to send to jobs in a state; without it the jobs are deleted;
  * `paced`: whether all jobs that match can be changed at a pace.
  */
@@ -22,7 +22,7 @@ export const ACTIONS = {
     name: 'Cancel', states: ['queued', 'inprogress'], usual: ['queued', 'inprogress'], done: 'cancelled',
     will: 'be cancelled: those that are queued fail now, and the workers of the others are asked to stop', change: () => ({ cancel: true }),
   },
-  priority: { name: 'Change priority', verb: 'Change the priority of', states: STATES, will: 'have another priority', done: 'changed', change: (given) => ({ priority: given.priority }) },
+  priority: { name: 'Change priority', short: 'Priority', verb: 'Change the priority of', states: STATES, will: 'have another priority', done: 'changed', change: (given) => ({ priority: given.priority }) },
   delete: { name: 'Delete', states: STATES, will: 'be deleted. This can’t be undone', done: 'deleted', danger: true },
 };
 

@@ -24,6 +24,9 @@ const canMove = (state) => fits({ states: ['queued', 'failed'] }, state);
 /** Milliseconds after the last key until a typed filter is applied. */
 const TYPING = 250;
 
+/** An action's name, on a phone the short one. */
+const wordsOf = ({ name, short }) => (short ? [h('span', { class: 'wide' }, name), h('span', { class: 'narrow' }, short)] : name);
+
 class JobsPart extends HTMLElement {
   #stop = new AbortController();
   #asked = new AbortController();
@@ -248,13 +251,13 @@ class JobsPart extends HTMLElement {
   #buildSelection() {
     this.count = h('b', { role: 'status' });
     this.all = h('button', { type: 'button', onclick: () => this.#select(true) }, 'Select all that match');
+    const clear = h('button', { type: 'button', class: 'quiet', 'data-key': 'clear', onclick: () => { this.#select(false); this.#settle(); } }, 'Clear', h('span', { class: 'wide' }, ' selection'));
     this.acts = Object.entries(ACTIONS).map(([key, action]) => {
-      const button = h('button', { type: 'button', class: action.danger ? 'danger' : null, 'data-action': key, onclick: () => this.#act(action) }, action.name);
+      const button = h('button', { type: 'button', class: action.danger ? 'danger' : null, 'data-action': key, onclick: () => this.#act(action) }, wordsOf(action));
       return [action, button];
     });
     this.move = h('button', { type: 'button', onclick: () => this.#move() }, 'Move');
-    this.selection.append(this.count, this.all, h('span', { class: 'gap' }), ...this.acts.map(([, button]) => button), this.move,
-      h('button', { type: 'button', class: 'quiet', 'data-key': 'clear', onclick: () => { this.#select(false); this.#settle(); } }, 'Clear selection'));
+    this.selection.append(this.count, this.all, clear, h('span', { class: 'gap' }), ...this.acts.map(([, button]) => button), this.move);
   }
 
   async #select(matching) {

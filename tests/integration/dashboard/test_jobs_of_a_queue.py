@@ -231,6 +231,19 @@ def test_queued_jobs_that_never_failed_can_not_be_retried(owner: Person, queue: 
     expect(region.get_by_role("button", name="Retry")).to_be_disabled()
 
 
+def test_on_a_phone_the_actions_for_selected_jobs_take_two_lines(owner: Person, queue: Queue) -> None:
+    queue.add({})
+    owner.page.set_viewport_size({"width": 375, "height": 700})
+    owner.open(f"queue/{queue.name}")
+    owner.jobs().first.get_by_role("checkbox").check()
+    region = owner.page.get_by_role("region", name="Selected jobs")
+    names = ["Select all that match", "Clear", "Retry", "Cancel", "Priority", "Delete", "Move"]
+    expect(region.get_by_role("button")).to_have_text(names, use_inner_text=True)
+    box = region.bounding_box()
+    assert box is not None
+    assert box["height"] < 100
+
+
 def test_the_list_shows_the_group_of_a_job(owner: Person, queue: Queue) -> None:
     grouped, other = queue.add({}, group="customer-7").uid, queue.add({}).uid
     owner.open(f"queue/{queue.name}")
