@@ -28,7 +28,7 @@ _REASONS: Final = {
 
 @command(
     "move",
-    "jobengine move mail-dead mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\n"
+    "jobengine move mail-dead mail 5d1c1b0e-0000-4000-8000-000000000001\n"
     "jobengine move mail-dead mail --all --dry-run\n"
     "jobengine move mail-dead mail --state failed --per-second 50 --yes\n"
     "jobengine move mail-dead mail --moved-from mail --error 'timed out'",

@@ -223,6 +223,7 @@ def filled(shell: Shell) -> Shell:
     with shell.daemon.client(key=KEY) as client:
         client.add({"to": "ada@example.org"}, "mail", uid=UID, tags=["news"], group="customer-7")
         client.add({"to": "bob@example.org"}, "mail", tags=["news"])
+        client.add({"to": "cy@example.org"}, "mail-dead", uid="5d1c1b0e-0000-4000-8000-000000000001")
         nightly = {"queue_name": "mail", "name": "nightly", "cron": "0 3 * * *", "job": {"content": {}}}
         assert client.call("PUT", "/api/v1/schedule", body=nightly).status == 201
         assert client.call("PUT", "/api/v1/batch", body={"queue_name": "mail", "name": "import-7"}).status == 201
