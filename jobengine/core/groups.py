@@ -1,6 +1,6 @@
 """The state of a group, and why a job of it is held."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import Final
@@ -102,11 +102,11 @@ def wait_of(table: Table, job: Job, now: int) -> tuple[int | None, Hold | None]:
         return None, _hold_after_delay(table, job, now)
     if table.queue.flow is None:
         return table.ahead(job.spec.rank), None
-    hold = _hold_by_group(table, job, now)
-    if hold is not None:
-        return None, hold
-    ahead = _ahead_in_turn(table, job, now)
-    hold = _hold_by_queue(table, now, ahead)
+    holds = list(_holds_by_group(table, job, now))
+    ahead = table.ahead_in_group(job) if holds else _ahead_in_turn(table, job, now)
+    holds += _holds_by_queue(table, now, ahead)
+    # What holds the jobs before it too is named rather than what these would use up.
+    hold = next((one for one in holds if not one.later), holds[0] if holds else None)
     return (ahead, None) if hold is None else (None, hold)
 
 
@@ -116,7 +116,7 @@ def _hold_after_delay(table: Table, job: Job, now: int) -> Hold | None:
     if standing.state is not State.QUEUED or job.waits or table.queue.flow is None:
         return None
     due = max(now, standing.ready_at, standing.not_before - table.wall(0))
-    return _stop_of_group(table, job.spec.rare.group, due) or _hold_of_queue(table, due)
+    return _stop_of_group(table, job.spec.rare.group, due) or _stop_of_queue(table, due)
 
 
 def _ahead_in_turn(table: Table, job: Job, now: int) -> int:
@@ -131,28 +131,28 @@ def _ahead_in_turn(table: Table, job: Job, now: int) -> int:
     return table.ahead((rank[0] + 1, -1, "")) - 1
 
 
-def _hold_by_group(table: Table, job: Job, now: int) -> Hold | None:
+def _holds_by_group(table: Table, job: Job, now: int) -> Iterator[Hold]:
+    """What keeps a job from being claimed within its group; a pause or hold comes first."""
     name, flow = job.spec.rare.group, table.queue.flow or NO_FLOW
     if name is None:
-        return None
+        return
     if (stop := _stop_of_group(table, name, now)) is not None:
-        return stop
+        yield stop
     settings, gate, state = settings_of(table.item(GROUP, name)), gate_of(table.item(GATE, name)), table.group(name)
     limits, before = settings.limits(flow), table.ahead_in_group(job)
     if flow.group_order is GroupOrder.STRICT and (state.failed or before or state.in_progress):
-        return _hold_by_order(table, job, name, state, before)
+        yield _hold_by_order(table, job, name, state, before)
     limit = limits.in_progress
     if limit is not None and state.in_progress + before >= limit:
         text = _limit_reason(f"The group {name!r}", f" of the group {name!r}", state.in_progress, limit, before)
         later = state.in_progress < limit
-        return Hold(by=HeldBy.GROUP_LIMIT, reason=text, later=later, holders=table.holders_of_group(name))
+        yield Hold(by=HeldBy.GROUP_LIMIT, reason=text, later=later, holders=table.holders_of_group(name))
     if limits.rate is not None and gate.left(limits.rate, now) <= before:
-        return _hold_by_rate(HeldBy.GROUP_RATE, f" of the group {name!r}", gate, limits.rate, now, before)
-    return None
+        yield _hold_by_rate(HeldBy.GROUP_RATE, f" of the group {name!r}", gate, limits.rate, now, before)
 
 
 def _stop_of_group(table: Table, name: str | None, at: int) -> Hold | None:
-    """The pause of a group, or its hold if that lasts beyond `at`."""
+    """A Hold if the group is paused, or is still held at the time `at`."""
     if name is None:
         return None
     if settings_of(table.item(GROUP, name)).paused:
@@ -161,8 +161,8 @@ def _stop_of_group(table: Table, name: str | None, at: int) -> Hold | None:
     return Hold(by=HeldBy.HOLD, reason=f"The group {name!r} is held.", opens=held) if held > at else None
 
 
-def _hold_of_queue(table: Table, at: int) -> Hold | None:
-    """The hold of the queue if it lasts beyond `at`."""
+def _stop_of_queue(table: Table, at: int) -> Hold | None:
+    """A Hold if the queue is still held at the time `at`."""
     held = gate_of(table.item(GATE, OF_QUEUE)).held
     return Hold(by=HeldBy.HOLD, reason="The queue is held.", opens=held) if held > at else None
 
@@ -179,19 +179,18 @@ def _hold_by_order(table: Table, job: Job, name: str, state: GroupState, before:
     return Hold(by=HeldBy.ORDER, reason=reason, holders=holders)
 
 
-def _hold_by_queue(table: Table, now: int, before: int) -> Hold | None:
+def _holds_by_queue(table: Table, now: int, before: int) -> Iterator[Hold]:
     """What keeps a job of this queue from being claimed, if `before` other jobs are claimed before it."""
-    if (hold := _hold_of_queue(table, now)) is not None:
-        return hold
+    if (stop := _stop_of_queue(table, now)) is not None:
+        yield stop
     limits, gate = (table.queue.flow or NO_FLOW).limits, gate_of(table.item(GATE, OF_QUEUE))
     running, limit = table.running(), limits.in_progress
     if limit is not None and running + before >= limit:
         text = _limit_reason("The queue", "", running, limit, before)
         later = running < limit
-        return Hold(by=HeldBy.QUEUE_LIMIT, reason=text, later=later, holders=table.holders_of_group(None))
+        yield Hold(by=HeldBy.QUEUE_LIMIT, reason=text, later=later, holders=table.holders_of_group(None))
     if limits.rate is not None and gate.left(limits.rate, now) <= before:
-        return _hold_by_rate(HeldBy.QUEUE_RATE, "", gate, limits.rate, now, before)
-    return None
+        yield _hold_by_rate(HeldBy.QUEUE_RATE, "", gate, limits.rate, now, before)
 
 
 def _limit_reason(which: str, whose: str, running: int, limit: int, before: int) -> str:

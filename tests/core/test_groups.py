@@ -7,7 +7,7 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.errors import GroupInUse, GroupNotFound
 from jobengine.core.flow import GATE, NO_SETTINGS, GroupOrder, Limits, OnFailure, Rate
-from jobengine.core.groups import Hold
+from jobengine.core.groups import HeldBy, Hold
 from jobengine.core.model import Job, State
 from tests.core.worlds import KEY, World, check_groups
 
@@ -143,6 +143,33 @@ def test_explain_names_the_limits_of_the_queue(limits: Limits, by: str) -> None:
     hold = world.hold_of(last)
     assert hold is not None
     assert hold.by == by
+
+
+@pytest.mark.parametrize(
+    ("flow", "by"),
+    [
+        ({"limits": Limits(rate=Rate(1, 60)), "group_limits": Limits(in_progress=2)}, "queue_rate"),
+        ({"limits": Limits(in_progress=1), "group_limits": Limits(in_progress=2)}, "queue_limit"),
+        ({"limits": Limits(in_progress=2, rate=Rate(1, 60))}, "queue_rate"),
+        ({"group_limits": Limits(in_progress=2, rate=Rate(1, 60))}, "group_rate"),
+    ],
+)
+def test_explain_names_what_is_used_up_before_what_the_jobs_ahead_will_use_up(flow: dict[str, Limits], by: str) -> None:
+    world = Grouped(**flow)
+    last = [world.add(group="a") for _ in range(4)][-1]
+    world.hold()
+    hold = world.hold_of(last)
+    assert hold is not None
+    assert (hold.by, hold.later) == (by, False)
+
+
+def test_explain_names_the_hold_of_the_queue_for_all_jobs_of_a_group_with_a_free_limit() -> None:
+    world = Grouped(group_limits=Limits(in_progress=1))
+    jobs = [world.add(group="a") for _ in range(2)]
+    world.set_up(held_until=world.now // 1000 + 30)
+    assert [world.hold_of(job) for job in jobs] == [
+        Hold(by=HeldBy.HOLD, reason="The queue is held.", opens=world.now + 30_000)
+    ] * 2
 
 
 def test_explain_names_a_pause_and_a_hold() -> None:

@@ -176,7 +176,11 @@ class Queue:
         if job.group is not None and (own.paused or self.held.get(job.group, 0) > now):
             return "hold"
         if job not in self.claimable(now, by_queue=False):
-            return "order" if self.group_order == "strict" else "group_limit"
+            if self.group_order == "strict":
+                return "order"
+            # The limit may be free, for jobs of the group before this one, while the queue lets none be claimed.
+            if not self._has_room(job.group, self._running, now) or self._lets_claim(now):
+                return "group_limit"
         return "hold" if self.held.get(OF_QUEUE, 0) > now else "queue_limit"
 
     def _is_stopped(self, group: str | None, at: int) -> bool:
@@ -191,13 +195,21 @@ class Queue:
 
     def _next(self, now: int, tags: tuple[str, ...], taken: list[Job], left: list[Job], by_queue: bool) -> Job | None:
         """The job that the next claim gets if the jobs in `taken` were claimed before, and those in `left` were not."""
-        running = [job for job in self.jobs if job.state == "inprogress"] + taken
-        is_full = self.limits is not None and len(running) >= self.limits
-        if by_queue and (is_full or self.held.get(OF_QUEUE, 0) > now):
+        running = self._running + taken
+        if by_queue and not self._lets_claim(now, len(taken)):
             return None
         names = {job.group for job in left}
         firsts = [self._first(name, tags, left) for name in names if self._has_room(name, running, now)]
         return min((job for job in firsts if job is not None), key=lambda job: self._place(job, taken), default=None)
+
+    @property
+    def _running(self) -> list[Job]:
+        return [job for job in self.jobs if job.state == "inprogress"]
+
+    def _lets_claim(self, now: int, taken: int = 0) -> bool:
+        """Whether the limit and hold of the queue as a whole let one more job be claimed after `taken` others."""
+        is_full = self.limits is not None and len(self._running) + taken >= self.limits
+        return not is_full and self.held.get(OF_QUEUE, 0) <= now
 
     def _has_room(self, name: str | None, running: list[Job], now: int) -> bool:
         if name is None:
@@ -228,7 +240,7 @@ class Queue:
         if self.group_order != "fair":
             return job.place
         name = job.group
-        running = [one for one in self.jobs if one.state == "inprogress"] + taken
+        running = self._running + taken
         load = sum(one.group == name for one in running) / self.own.get(name or "", Own()).weight
         turns = [self.turn + number for number, one in enumerate(taken, 1) if one.group == name]
         return (-job.priority, load, (turns or [self.served[name]])[-1], job.arrival)
