@@ -8,6 +8,7 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.dead_letters import COMPLETE, DUE, HOLDS_GROUP, REPLACED, UID_TAKEN
+from jobengine.core.errors import BadDeadLetter
 from jobengine.core.flow import GroupOrder, OnFailure
 from jobengine.core.model import Job, State
 from jobengine.core.moves import Pace
@@ -38,6 +39,19 @@ def move(world: World, uids: list[str], queue: str = "dead", to: str = "q", **mo
 
 def where(world: World) -> dict[str, list[str]]:
     return {name: [job.spec.uid for job in world.list(name)] for name in QUEUES}
+
+
+def test_a_dead_letter_queue_that_is_set_can_be_set_again_even_if_it_has_one_itself(world: World) -> None:
+    world.create("later")
+    world.set_up("dead", dead_letter=("later", None))
+    world.set_up(dead_letter=("dead", 9))
+    world.expire()
+    fail(world)
+    world.expire()
+    (moved,) = world.list("dead")
+    assert moved.spec.keep.failed_minutes == 9
+    with pytest.raises(BadDeadLetter, match="'dead' has a dead-letter queue itself, 'later'"):
+        world.set_up("later", dead_letter=("dead", None))
 
 
 def test_a_failed_job_is_moved_by_the_next_sweep(world: World) -> None:

@@ -191,16 +191,18 @@ def dead_letter_of(queue: Queue, target: Queue, keep_minutes: int | None) -> Dea
     """
     The setting that makes `target` the dead-letter queue of a queue.
 
-    Raises BadDeadLetter if `target` is the queue itself or has a dead-letter queue: so there is never a circle.
+    Raises BadDeadLetter if `target` is the queue itself or, unless it is set already, has a dead-letter queue: so there
+    is never a circle.
     """
     if target.name == queue.name:
         raise BadDeadLetter("A queue can't be its own dead-letter queue; name another one.")
-    if target.dead_letter is not None:
+    before = queue.dead_letter
+    is_set = before is not None and (before.queue, before.salt) == (target.name, target.salt)
+    if target.dead_letter is not None and not is_set:
         raise BadDeadLetter(
             f"The queue {target.name!r} has a dead-letter queue itself, {target.dead_letter.queue!r}: jobs could go "
             "round in a circle. Name a queue without one."
         )
-    before = queue.dead_letter
     if keep_minutes is None:
         keep_minutes = KEEP_MINUTES if before is None else before.keep_minutes
     return DeadLetter(queue=target.name, salt=target.salt, keep_minutes=keep_minutes)
