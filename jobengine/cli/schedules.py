@@ -44,21 +44,19 @@ def _settings(function: Any) -> Any:
             "--cron", metavar="LINE", help="Five fields, as in Debian's cron, or @hourly, @daily, @weekly, @monthly."
         ),
         click.option("--every", type=Seconds("s"), help="The time between two jobs, instead of --cron."),
-        click.option(
-            "--timezone", metavar="ZONE", help="The time zone, such as Europe/Berlin; that of a new schedule is UTC."
-        ),
+        click.option("--timezone", metavar="ZONE", help="The time zone, such as Europe/Berlin; UTC unless it was set."),
         click.option(
             "--if-running",
             type=click.Choice(get_args(IfRunning)),
-            help="What to do while the schedule's last job is unfinished; at first skip.",
+            help="What to do while the schedule's last job is unfinished; `skip` unless it was set.",
         ),
         click.option(
             "--missed",
             type=click.Choice(get_args(Missed)),
-            help="After the server was down: which missed times it makes up for; at first once.",
+            help="Which times to make up for that passed while the server was down; `once` unless it was set.",
         ),
         click.option(
-            "--missed-within", type=Seconds("s"), help="How old a missed time may be for `once`; at first 1d."
+            "--missed-within", type=Seconds("s"), help="How old a missed time may be for `once`; 1d unless it was set."
         ),
         click.option("--paused/--not-paused", default=None, help="Pause or resume it; by default a pause stays."),
     )

@@ -406,7 +406,7 @@ class WorkerJobs(Answer):
     oldest_claimed = Field[datetime | None]("oldest_claimed", as_time)
     #: When the worker last claimed or updated any of these jobs.
     last_updated = Field[datetime | None]("last_updated", as_time)
-    #: Whether this is a claim that waits for jobs: the next four fields are about it.
+    #: Whether this is a claim that waits for jobs; only such a claim has `since`, `last_claim`, `queues` and `tags`.
     waiting = Field[bool]("waiting", default=False)
     #: When the worker's wait began; consecutive claims without a job count as one wait.
     since = Field[datetime | None]("since", as_time)

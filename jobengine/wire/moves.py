@@ -45,7 +45,7 @@ def move_of(sent: bodies.UpdateJobs, to: str, changes: c.Changes, access: Mappin
 
 
 def _filter_of(sent: bodies.UpdateJobs) -> Filter:
-    """The filter of a move, empty if it has uids; raises BadInput unless the jobs are chosen in one way."""
+    """The filter of a move, empty if it has uids; raises BadInput unless the jobs are chosen in exactly one way."""
     if sent.uids is None:
         wanted = (sent.filter or SentFilter()).made()
         return some_or_all(wanted, every=bool(sent.all), advice=" With move_to, uids can be sent instead.")
@@ -79,7 +79,7 @@ def dead_letter_value(queue: Queue) -> dict[str, Any]:
 
 
 def may_return(explanation: Explanation) -> bool:
-    """Whether a failed job may be moved back: not if its queue has a dead-letter queue, from which it has come back."""
+    """Whether a job failed in a dead-letter queue, so that it may be moved back: such a queue has none itself."""
     job = explanation.job
     return job.state is State.FAILED and job.spec.rare.moved_from is not None and explanation.queue.dead_letter is None
 

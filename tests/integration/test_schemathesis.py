@@ -202,7 +202,7 @@ def _is_no_move(body: Mapping[str, Any]) -> bool:
 
 
 def _says_which(case: Any) -> bool:
-    """Whether a change of many jobs has a filter, `all` or uids, and only one of these."""
+    """Whether a change of many jobs chooses them in exactly one way: by a filter, by `all` or by uids."""
     if _name(case) == "deleteJobs":
         query = case.query or {}
         return bool(FILTER & query.keys()) != (str(query.get("all")).lower() == "true")

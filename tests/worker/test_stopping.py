@@ -139,7 +139,7 @@ def test_only_complete_jobs_and_jobs_with_no_attempts_left_have_ended(
     assert bench.supervisor.ended == number
 
 
-def test_a_cancelled_job_that_fails_has_ended_and_a_job_with_a_discarded_outcome_has_not() -> None:
+def test_a_worker_counts_a_cancelled_job_that_fails_but_no_job_whose_outcome_is_discarded() -> None:
     bench, hold = with_a_job(job=SimpleNamespace(attempts=1, max_attempts=2), cancel_requested=True)
     bench.answer(bench.end(hold, changes={"new_status": "failed"}))
     assert bench.supervisor.ended == 1

@@ -279,7 +279,7 @@ class JobsPart extends HTMLElement {
     this.selection.hidden = count === 0 && !this.#matching;
     setText(this.count, this.#matching ? 'All that match' : `${number(count)} selected`);
     this.all.hidden = this.#matching;
-    const states = this.#states();
+    const states = this.#chosenStates();
     for (const [action, button] of this.acts) set(button, 'disabled', !states.some((state) => fits(action, state)));
     this.move.disabled = !states.some(canMove);
   }
@@ -290,7 +290,7 @@ class JobsPart extends HTMLElement {
   }
 
   /** The states of the selected jobs; the filter's state, which can be '' for any, if all that match are selected. */
-  #states() {
+  #chosenStates() {
     return this.#matching ? [this.#filter.state] : this.#chosen().map(({ state }) => state);
   }
 
@@ -301,7 +301,7 @@ class JobsPart extends HTMLElement {
 
   #move() {
     const chosen = this.#matching ? this.#filter : { uids: [...this.rows.selected.keys()] };
-    const note = this.#states().every((state) => state && canMove(state)) ? null : 'Jobs in progress and complete jobs stay in this queue.';
+    const note = this.#chosenStates().every((state) => state && canMove(state)) ? null : 'Jobs in progress and complete jobs stay in this queue.';
     openMove(this.queue, chosen, () => this.#done(), { to: this.page.origins?.[0], note });
   }
 

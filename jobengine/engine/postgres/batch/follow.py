@@ -176,7 +176,7 @@ class FollowUps:
         self._lock(stands, sorted(self._locked))
         self._children = [child for child in found if child[0] in self._by_id]
         before, stands = stands, self._read(parents)
-        # A job that was not marked as awaited yet may have ended before it was locked, without leaving a row.
+        # A job whose row did not say yet that others depend on it leaves no row in `ended` if it ends before the lock.
         self.left.update((one.parent, None) for was, one in zip(before, stands, strict=True) if was.end != one.end)
         self._mark(stands)
         self._load_others()

@@ -279,6 +279,21 @@ def test_a_job_that_gets_a_dependant_at_the_end_of_its_batch_is_kept_for_the_dep
         at_once(depend, end)
 
 
+def stopped_follow_up(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Stop the next follow-up before it begins retentions: it sets the first event, and waits for the second."""
+    has_stopped, goes_on = threading.Event(), threading.Event()
+    freed = follow.FollowUps._freed
+
+    def slowly_freed(follow_ups: follow.FollowUps, *stands: Any) -> Any:
+        monkeypatch.setattr(follow.FollowUps, "_freed", freed)
+        has_stopped.set()
+        goes_on.wait()
+        return freed(follow_ups, *stands)
+
+    monkeypatch.setattr(follow.FollowUps, "_freed", slowly_freed)
+    return has_stopped, goes_on
+
+
 def test_a_job_is_kept_if_its_dependant_is_retried_as_the_retention_of_the_job_begins(
     sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,17 +301,10 @@ def test_a_job_is_kept_if_its_dependant_is_retried_as_the_retention_of_the_job_b
     answer(sessions[0], ends(parent))
     (child,) = add(sessions[0], new(parent))
     answer(sessions[0], ends(child))
-    has_decided, goes_on = threading.Event(), threading.Event()
-    freed = follow.FollowUps._freed
-
-    def slowly_freed(follow_ups: follow.FollowUps, *stands: Any) -> Any:
-        has_decided.set()
-        goes_on.wait()
-        return freed(follow_ups, *stands)
+    has_stopped, goes_on = stopped_follow_up(monkeypatch)
 
     def retry() -> None:
-        has_decided.wait()
-        monkeypatch.setattr(follow.FollowUps, "_freed", freed)
+        has_stopped.wait()
         answer(sessions[1], ends(child, State.QUEUED))
 
     def sweep_meanwhile() -> None:
@@ -310,7 +318,6 @@ def test_a_job_is_kept_if_its_dependant_is_retried_as_the_retention_of_the_job_b
             goes_on.set()
 
     other = threading.Thread(target=sessions[3].sweep)
-    monkeypatch.setattr(follow.FollowUps, "_freed", slowly_freed)
     at_once(sessions[0].sweep, retry, sweep_meanwhile)
     other.join()
     settle(sessions[2], database)

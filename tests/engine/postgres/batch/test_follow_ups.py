@@ -31,17 +31,10 @@ def test_a_job_that_starts_while_a_follow_up_reads_it_keeps_its_time_out(
     add(sessions[0], new(parent, other))
     answer(sessions[0], ends(other, State.FAILED))
     settle(sessions[0], database)
-    has_read, goes_on = threading.Event(), threading.Event()
-    freed = follow.FollowUps._freed
-
-    def slowly_freed(follow_ups: follow.FollowUps, *stands: Any) -> Any:
-        has_read.set()
-        goes_on.wait()
-        return freed(follow_ups, *stands)
+    has_stopped, goes_on = races.stopped_follow_up(monkeypatch)
 
     def start() -> None:
-        has_read.wait()
-        monkeypatch.setattr(follow.FollowUps, "_freed", freed)
+        has_stopped.wait()
         answer(sessions[1], ends(parent, State.INPROGRESS))
 
     def go_on() -> None:
@@ -52,7 +45,6 @@ def test_a_job_that_starts_while_a_follow_up_reads_it_keeps_its_time_out(
         finally:
             goes_on.set()
 
-    monkeypatch.setattr(follow.FollowUps, "_freed", slowly_freed)
     at_once(partial(answer, sessions[0], ends(other, State.QUEUED)), start, go_on)
     assert read(sessions[2], child).waits
     settle(sessions[2], database)
@@ -124,8 +116,9 @@ def test_an_awaited_job_does_not_change_while_its_dependants_are_updated(
     def slowly_freed(follow_ups: follow.FollowUps, *stands: Any) -> Any:
         monkeypatch.setattr(follow.FollowUps, "_freed", freed)
         failing.start()
-        # It waits for the parent, which the follow-up has locked.
-        failing.join(0.5)
+        with psycopg.connect(database.url, autocommit=True) as gate:
+            # It waits for the parent, which the follow-up has locked.
+            until_waiting(gate, 1)
         return freed(follow_ups, *stands)
 
     monkeypatch.setattr(follow.FollowUps, "_freed", slowly_freed)
@@ -140,7 +133,7 @@ def test_a_job_is_released_if_its_dependency_completes_before_the_first_follow_u
 ) -> None:
     (parent,) = add(sessions[0], new())
     (child,) = add(sessions[0], new(parent))
-    # The child waits for the parent once more, after all traces of the dependency were removed.
+    # The parent waits to run again, and no row says any more that the child depends on it.
     for uid, state in ((child, State.COMPLETE), (parent, State.COMPLETE), (parent, State.QUEUED)):
         answer(sessions[0], ends(uid, state))
         settle(sessions[0], database)
