@@ -99,7 +99,7 @@ def or_none(value: Any) -> Any:
 class WholeFrom(click.IntRange):
     """An integer in a range."""
 
-    #: Of click's own type it is "integer range", and an error says that "x" is not a valid integer range.
+    #: With the name of click's own type, an error would say that "x" is not a valid integer range.
     name = "integer"
 
 

@@ -105,7 +105,7 @@ def wait_of(table: Table, job: Job, now: int) -> tuple[int | None, Hold | None]:
     holds = list(_holds_by_group(table, job, now))
     ahead = table.ahead_in_group(job) if holds else _ahead_in_turn(table, job, now)
     holds += _holds_by_queue(table, now, ahead)
-    # What holds the jobs before it too is named rather than what these would use up.
+    # If the jobs before this one are held too, name what holds them, not a limit that they will reach.
     hold = next((one for one in holds if not one.later), holds[0] if holds else None)
     return (ahead, None) if hold is None else (None, hold)
 

@@ -213,7 +213,7 @@ class Worker:
         return supervisor.ended
 
     def _claimed(self) -> str:
-        """For the log: the queues, and the tags of the jobs that are claimed if not all are."""
+        """For the log: the queues, and the tags that a job must have to be claimed, if any."""
         tags = f" with the tag{'' if len(self._tags) == 1 else 's'} {', '.join(self._tags)}" if self._tags else ""
         return ", ".join(self.queues) + tags
 

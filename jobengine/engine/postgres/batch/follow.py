@@ -109,7 +109,7 @@ class _Stand:
 
     @property
     def is_sound(self) -> bool:
-        """Whether there is a job, which is not damaged."""
+        """Whether there is a job, and it is not damaged."""
         return self.place is not None and not is_set_apart(self.place)
 
     @property
