@@ -28,7 +28,7 @@ def mistyped(environment: Mapping[str, str], settings: Iterable[str]) -> tuple[s
 
 
 def hints(environment: Mapping[str, str], *, has_admin_key: bool) -> tuple[str, ...]:
-    """A sentence if only clients have an admin key: their variable is set, and the server has none. It never has the value."""
+    """A sentence, without the value, if the admin key is set for clients only; otherwise none."""
     if has_admin_key or not environment.get("JOBENGINE_ADMIN_KEY"):
         return ()
     return (
