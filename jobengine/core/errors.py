@@ -1,8 +1,13 @@
 """Errors of commands; str() of each is the message for the client."""
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from .model import Role, State
+
+#: The first characters of a uid that the server has chosen, as the dashboard shows them.
+_PART_OF_UUID: Final = re.compile("(?=.*[0-9])[0-9a-f]{8}(-[0-9a-f]{0,4}){0,3}(-[0-9a-f]{0,11})?")
 
 
 class DomainError(Exception):
@@ -69,7 +74,10 @@ class JobNotFound(DomainError):
 
     def __init__(self, uid: str, *, has_dead_letter: bool = False) -> None:
         moved = ", or have failed and moved to the queue's dead-letter queue" if has_dead_letter else ""
-        super().__init__(f"The queue holds no job with uid {uid!r}; it may have been deleted or have expired{moved}.")
+        part = ", or this is only a part of its uid" if _PART_OF_UUID.fullmatch(uid) else ""
+        super().__init__(
+            f"The queue holds no job with uid {uid!r}; it may have been deleted or have expired{moved}{part}."
+        )
 
 
 class JobDamaged(DomainError):

@@ -57,13 +57,14 @@ class RunningJob(HeldJob):
         self._has_made_wait = True
         return made
 
-    def progress(self, percent: int) -> None:
+    def progress(self, percent: float) -> None:
         """
-        Report the progress, from 0 to 100. Returns at once; the latest value is sent within half a second, if the
-        server answers. Raises Cancelled if the work is no longer needed, and ValueError for an invalid `percent`.
+        Report the progress, from 0 to 100, rounded down. Returns at once; the latest value is sent within half a
+        second, if the server answers. Raises Cancelled if the work is no longer needed, and ValueError for an invalid
+        `percent`.
         """
-        if isinstance(percent, bool) or not isinstance(percent, int) or not 0 <= percent <= 100:
-            raise ValueError("progress must be a whole number from 0 to 100")
+        if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
+            raise ValueError("progress must be a number from 0 to 100")
         if self.cancelled:
             raise Cancelled
-        self._say(percent)
+        self._say(int(percent))

@@ -63,6 +63,7 @@ def _ends(server: Server) -> list[dict[str, Any]]:
         (lambda job: job.fail("why", retry=False), {"new_status": "failed", "error": "why", "retry": False}),
         (lambda job: job.release(delay=60), {"new_status": "queued", "delay_seconds": 60}),
         (lambda job: job.progress(40), {"new_status": "inprogress", "progress": 40}),
+        (lambda job: job.progress(200 / 3), {"new_status": "inprogress", "progress": 66}),
     ],
 )
 def test_each_update_of_a_claimed_job_is_sent_with_its_lease(end: Any, sent: dict[str, Any]) -> None:

@@ -230,7 +230,15 @@ def test_progress_of_a_cancelled_job_raises_cancelled_which_except_exception_doe
     assert not issubclass(Cancelled, Exception)
 
 
-@pytest.mark.parametrize("percent", [-1, 101, 1.5, True, "5"])
+def test_progress_is_rounded_down() -> None:
+    said: list[int] = []
+    running = RunningJob("q", Job(JOB), said.append)
+    running.progress(200 / 3)
+    running.progress(100)
+    assert said == [66, 100]
+
+
+@pytest.mark.parametrize("percent", [-1, 100.5, float("nan"), True, "5"])
 def test_invalid_progress_is_an_error_of_the_handler(percent: Any) -> None:
     changes = _perform(lambda content, job: job.progress(percent))
     assert "from 0 to 100" in changes["error"]

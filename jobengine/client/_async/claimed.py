@@ -83,11 +83,11 @@ class AsyncClaimedJob(HeldJob):
         """Whether to stop: the job was cancelled, or the lease was lost."""
         return self.cancel_requested or self.lost
 
-    async def progress(self, percent: int | None = None) -> bool:
-        """Extend the lease and report the progress; returns whether to continue. Raises LeaseLost."""
+    async def progress(self, percent: float | None = None) -> bool:
+        """Extend the lease and report the progress, rounded down; returns whether to continue. Raises LeaseLost."""
         changes: JobChanges = {"new_status": "inprogress"}
         if percent is not None:
-            changes["progress"] = percent
+            changes["progress"] = int(percent)
         item = self._item(changes)
         await self.queue._updates.submit([item])
         self._note_outcome(item)
