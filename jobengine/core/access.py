@@ -2,8 +2,8 @@
 Access keys and roles: keys are kept as keyed digests and compared in constant time; each command names its roles.
 
 A key is checked at every request, so the digest is one fast keyed hash (BLAKE2b, RFC 7693) and not a slow one; the
-database that holds it is encrypted as a whole. Of keys from the Go version only the SHA-512 is known: a digest of the
-SHA-512 is kept, and marked, until the key is first used.
+database that holds it is encrypted as a whole. A database from the Go version has only the SHA-512 of each owner's key:
+a digest of the SHA-512 is kept, and marked, until the key is first used.
 """
 
 from hashlib import blake2b, sha512
@@ -16,7 +16,7 @@ from attrs import evolve
 from .errors import AccessDenied, NotAllowed
 from .model import Grant, Queue, Role
 
-#: Only the owner's role, which is in all sets of roles below too.
+#: The owner alone; every set below includes the owner too.
 OWNERS: Final = frozenset({Role.OWNER})
 READERS: Final = frozenset({Role.OWNER, Role.VIEWER})
 WORKERS: Final = frozenset({Role.OWNER, Role.WORKER})
@@ -34,7 +34,7 @@ def digest_of(access_key: bytes, salt: str) -> str:
 
 
 def digest_of_sha512(hexadecimal: str, salt: str) -> str:
-    """The stored digest of a key of which only the SHA-512 is known: `hexadecimal`, 128 characters in lower case."""
+    """The stored digest of a key that is known only by its SHA-512: `hexadecimal`, 128 characters in lower case."""
     return _OF_SHA512 + digest_of(hexadecimal.encode(), salt)
 
 
@@ -45,9 +45,9 @@ def is_of_go_version(queue: Queue) -> bool:
 
 def with_own_digest(queue: Queue, access_key: bytes) -> Queue | None:
     """
-    The queue with a digest of the owner's key, if only the SHA-512 of this key was known and `access_key` is the key.
+    The queue with a digest of the owner's key instead of a digest of the key's SHA-512.
 
-    None if nothing is to change.
+    None if the queue has such a digest already, or `access_key` is not the owner's key.
     """
     if not is_of_go_version(queue):
         return None
@@ -75,7 +75,7 @@ class Keyed(Protocol):
 
     @property
     def admin(self) -> bool:
-        """Whether the server's admin key was shown."""
+        """Whether the server's admin key was sent."""
 
     @property
     def named_in(self) -> str | None:

@@ -38,7 +38,7 @@ _SAMPLES: Final = 1_000
 _FAILED: Final = State.FAILED
 #: Outcomes of attempts that count as failed.
 _FAILURES: Final = frozenset({"failed", "timeout"})
-#: Counters that run since the start.
+#: The counters whose totals since the start are kept.
 _TOTALS: Final = (*COUNTED, "timed_out", "dead_lettered", "schedule_fired", "schedule_skipped")
 
 #: Periods with their counts.
@@ -60,7 +60,7 @@ class _Open:
 
 @define
 class _QueueActivity:
-    #: Returns the saved text of a period, given span and number, or None. The period may have begun before the start.
+    #: Returns the saved text of a period, by span and number, or None: a period may have begun before the last start.
     find: Callable[[int, int], str | None]
     #: The last period of each span.
     last: list[_Open | None] = field(factory=lambda: [None] * len(SPANS))
@@ -101,7 +101,7 @@ class _QueueActivity:
         self._newest, self._waits, self._runs = Counter(), [], []
 
     def _tally(self, span: int, number: int) -> Tally:
-        """The tally that counts a change in this period; if a later period has begun, the later period's tally."""
+        """The tally of this period, marked as unsaved; if a later period has begun, the tally of the later one."""
         last = self.last[span]
         if last is None or last.number < number:
             text = self.find(span, number)

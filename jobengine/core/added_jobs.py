@@ -1,5 +1,5 @@
 """
-Reads many records at once, for the start of a server. Records of jobs take half the time that `decode` takes.
+Reads many records at once, for the start of a server. Jobs are read in half the time that `decode` takes.
 
 Most jobs were added together with other jobs, so nearly all fields of a record equal those of the record before.
 """
@@ -27,7 +27,7 @@ class JobsAdded(Value, frozen=True):
     #: The uids of the jobs that need an index besides that of ready jobs: they are not ready, or something was reported
     #: about them, or they have tags, a timeout_time, a unique key, a batch or dependencies.
     others: list[str]
-    #: The ranks of the jobs that are not in `others`, and the bytes of these jobs' contents and rare fields.
+    #: The ranks of the jobs that are not in `others`, and how many bytes their contents and rare fields take.
     ranks: list[Rank]
     length: int
 
@@ -79,7 +79,7 @@ def facts_of(records: Iterable[bytes]) -> Iterator[Fact | JobsAdded]:
         if length is None:
             others.append(job.spec.uid)
         else:
-            # While the job is in the processor's cache: another pass over all jobs takes more time.
+            # Done here, while the job is in the processor's cache: a later pass over all jobs would take more time.
             ranks.append(job.spec.rank)
             total += length
     if last is not None:
@@ -149,7 +149,7 @@ def _is_ready(standing: Standing) -> bool:
 
 
 class _ExtrasReader:
-    """Reads the extras of jobs; equal ones in a row are read once."""
+    """Reads the extras of jobs; if they equal those of the job before, its result is used again."""
 
     def __init__(self) -> None:
         self._written: dict[str, Any] = {}

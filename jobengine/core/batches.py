@@ -39,7 +39,7 @@ class Batch(Value, frozen=True, kw_only=True, omit_defaults=True):
     open: bool = True
     #: When it ended; None if it has not, or a job was retried since.
     ended: Annotated[int, Meta(ge=0)] | None = None
-    #: Whether one of its jobs had failed when the batch ended, or was removed before it was complete.
+    #: Whether the batch has ended with a failed job, or with a job that was removed before it was complete.
     failed: bool = False
     #: How many jobs were removed before they were complete.
     lost: Annotated[int, Meta(ge=0)] = 0

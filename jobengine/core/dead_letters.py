@@ -36,7 +36,7 @@ class MovedFrom(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     queue: str
     #: When it was moved.
     at: int
-    #: For how many minutes the job was kept after a failure before the move; None if the move did not change it.
+    #: Of a job in a dead-letter queue: for how many minutes it is kept after a failure in other queues; else None.
     keep_failed: int | None = None
     #: The job's group before the move, if the queue to which it was moved has no groups.
     group: str | None = None

@@ -61,7 +61,7 @@ def _heeds(job: Job, dependencies: Dependencies | None) -> bool:
 
 def end_of(tables: TableSet, awaited: Awaited, uid: str) -> str:
     """
-    How a job or batch stands for the job `uid`, which depends on it: NOT_YET, MET or UNMET.
+    How an awaited job or batch stands: NOT_YET, MET or UNMET; `uid` is the job that depends on it.
 
     A missing job or batch counts as failed, and so does a batch that was replaced by another of the same name.
     """
@@ -98,7 +98,7 @@ def with_ends(job: Job, ended: str, now: int, why: Callable[[], str]) -> Standin
     """
     The standing of a job once its dependencies have ended like this: it is released, fails, or goes on waiting.
 
-    `why` says which dependency has failed.
+    `why` returns the error of a job that fails: which dependency has failed.
     """
     standing, dependencies = job.standing, job.spec.rare.dependencies
     fails = dependencies is not None and dependencies.on_failure is OnDependencyFailure.FAIL and UNMET in ended

@@ -65,8 +65,8 @@ def waits_for(ended: str) -> bool:
 
 def circle_in(links: Mapping[str, Sequence[str]]) -> list[str] | None:
     """
-    A circle among jobs, given what each depends on: the uids along it, the first one again at the end; None if there
-    is none.
+    A circle among jobs, given what each depends on: the uids along it, with the first repeated at the end. None if
+    there is no circle.
     """
     finished = set[str]()
     for start in links:

@@ -1,7 +1,7 @@
 """
 Counts durations in buckets, which can be added up, and computes percentiles from them.
 
-Each bound is at most a third above the one before, so a percentile is wrong by a quarter at most.
+From 3 ms on, each bound is at most a third above the one before, so a percentile is wrong by a quarter at most.
 """
 
 from bisect import bisect_left

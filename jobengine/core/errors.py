@@ -109,7 +109,7 @@ class QueueDamaged(DomainError):
 
 
 class UidTaken(DomainError):
-    """Another job has the uid: a different request added it or, with `repeated`, an earlier job of this one has it."""
+    """Another job has the uid: a stored job or, with `repeated`, an earlier job of the same request."""
 
     def __init__(self, uid: str, *, repeated: bool = False) -> None:
         super().__init__(
@@ -245,8 +245,8 @@ class TooManyDependants(DomainError):
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"More than {most} jobs wait for the end of this batch or job, so what is added to it may not have "
-            "depends_on: add it without, or let fewer jobs wait for the end."
+            f"More than {most} jobs wait for the end of this batch or job, too many to search them for a circle: leave "
+            "out depends_on in the new job, or let fewer jobs wait for that end."
         )
 
 
@@ -285,7 +285,7 @@ class BatchEnded(DomainError):
 
 
 class ThenExists(DomainError):
-    """Instead of the job at the end of a new batch a stored job was found, which does not wait for the batch."""
+    """The `then` of a new batch has the uid or unique key of a stored job, which does not wait for the batch."""
 
     def __init__(self, uid: str) -> None:
         super().__init__(

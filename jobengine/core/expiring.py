@@ -31,7 +31,7 @@ class _Moment:
 
 def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
     """
-    The facts that time alone has caused by `now`, for at most `limit` due things, in each queue by deadline.
+    The facts that time alone has caused by `now`, for at most `limit` due things; within a queue the earliest first.
 
     Apply them and call this again until it returns none: a job that times out may be due for removal at once.
     """

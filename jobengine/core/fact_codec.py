@@ -100,7 +100,7 @@ def _defaults(defaults: Defaults) -> dict[str, int]:
 
 
 def _notes(notes: Notes) -> NotesExtras | UnsetType:
-    # Most notes have a history, so they need not be compared.
+    # Notes with a history differ from NO_NOTES without a comparison, and most notes have one.
     if not notes.history and notes == NO_NOTES:
         return UNSET
     # Attempts are encoded as AttemptFields are.
@@ -219,7 +219,7 @@ def _bare(
     timeout_time: int,
     created: int,
 ) -> tuple[Standing, Retention, tuple[int, int, int]]:
-    """A standing without notes, retention and times, interned together for all jobs that were added at once."""
+    """The retention, the times, and a standing without notes: one object for all jobs that were added at once."""
     standing = Standing(state=_STATES[state], updated=updated, attempts=attempts, claimed=claimed)
     return standing, retention(keep, keep_failed), (timeout, timeout_time, created)
 
@@ -357,7 +357,7 @@ def read_extras(more: dict[str, Any]) -> Extras:
     return tags, more.get("max_attempts", 1), more.get("retry_delay_seconds", 0), _read_rare(more)
 
 
-#: Rare fields that jobs share: jobs with no other rare field share one Rare; see shared_rare.
+#: Jobs that have no rare fields but these share one Rare if the values are equal; see shared_rare.
 _SHARED: Final = frozenset({"author", "group", "batch"})
 #: The fields of Rare, and their names in records.
 _WRITTEN: Final = {name: name for name in Rare.__struct_fields__} | {"request_digest": "fingerprint"}
@@ -414,7 +414,7 @@ def _read_queue_changed(written: list[Any], _content: bytes) -> QueueChanged:
     return QueueChanged(_read_queue(written))
 
 
-# The versions of each range only added optional fields, so all of them are read in the same way.
+# Within each `range`, a new version only added optional fields, so all of its versions are read in the same way.
 _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
     ("clock-set", 1): lambda written, _: ClockSet(*written),
     ("queue-created", 1): lambda written, _: QueueCreated(_read_queue([*written, {}])),

@@ -19,16 +19,16 @@ LINE_LENGTH: Final = 300
 #: How many different texts of errors are remembered with their fingerprints.
 _REMEMBERED: Final = 512
 _DIGITS_AS_0: Final = bytes.maketrans(b"123456789", b"0" * 9)
-#: The most characters of a short error, whose digits are replaced faster than it is parsed.
+#: An error of at most so many characters is short: replacing its digits takes less time than parsing it.
 _SHORT: Final = 400
 #: An empty hash: to copy it is faster than to make a new one.
 _NEW_DIGEST: Final = blake2b(digest_size=8)
-#: How an error is read: a callable that finds the line that names the error in a text, this text, and the name of the
-#: function that failed (empty if it is not known).
+#: A parsed error: a callable, the text from which it gets the line that names the error, and the name of the function
+#: that failed (empty if it is not known).
 _Parsed = tuple[Callable[[str], str], str, str]
-#: Fingerprints of errors by their shapes: a short text, or the parsed error, with all digits replaced by 0. A
-#: fingerprint is kept only if no digits are left in what it is made from. Then all errors of this shape have the same
-#: one, since the rules treat all digits alike.
+#: Fingerprints by the shape of the error: its text if it is short, else the parsed error, with all digits replaced by
+#: 0. A fingerprint is kept here only if the text from which it is computed has no digits: then all errors of the shape
+#: have this fingerprint, since the rules treat all digits alike.
 _OF_SHAPES: Final[dict[_Parsed | bytes, str]] = {}
 
 #: Quoted texts; an apostrophe inside a word is no quote.
@@ -96,7 +96,7 @@ _ERROR_WORDS: Final = (
 )
 _NAMES_ERROR: Final = re.compile(_ERROR_WORDS, re.IGNORECASE)
 _NAMES_ERROR_IN_LOWER_CASE: Final = re.compile(_ERROR_WORDS)
-#: All _ERROR_WORDS have one of these.
+#: Each of _ERROR_WORDS contains one of these.
 _PARTS: Final = (
     *("error", "exception", "fatal", "fail", "cannot", "can't", "denied", "not found", "no such", "refused", "panic"),
     *("invalid", "time", "killed", "unable", "abort"),
@@ -112,7 +112,7 @@ def error_line(error: str) -> str:
 @lru_cache(maxsize=_REMEMBERED)
 def fingerprint(error: str) -> str:
     """The fingerprint of an error, by its text: 16 hexadecimal digits."""
-    # The frames of a long error seldom differ in digits: only the text behind or before them is searched for digits.
+    # The frames of a long error seldom differ in digits: zeros replace digits only in the text before or after them.
     is_short = len(error) <= _SHORT and error.isascii()
     parsed = None if is_short else _parsed(error)
     shape = error.encode().translate(_DIGITS_AS_0) if parsed is None else _with_zeros(parsed)
@@ -136,7 +136,7 @@ def _with_zeros(parsed: _Parsed) -> _Parsed:
 
 
 def _trimmed(line: str) -> str:
-    """The line that names an error, without what surrounds the error, at most LINE_LENGTH characters."""
+    """The line that names an error, cut to LINE_LENGTH, without spaces around it or a prefix such as "Uncaught"."""
     line = line.strip()
     if line and line[0] in "EU" and line.startswith(_THREADS):
         line = _THREAD.sub("", line, count=1)
@@ -148,7 +148,8 @@ def _without_quotes(line: str) -> str:
     if "'" in line or '"' in line or "`" in line or not line.isascii():
         quote = _QUOTE.search(line)
         if quote is not None:
-            # A prefix of the quote and the character before that count too.
+            # Start two characters earlier: a prefix such as b, and the character before it, decide whether this is a
+            # quote.
             start = max(0, quote.start() - 2)
             return line[:start] + _QUOTED.sub(" ", line[start:])
     return line
@@ -167,7 +168,7 @@ def _of_line(line: str, function: str) -> tuple[str, bool]:
 
 
 def _message(line: str) -> str:
-    """The line that names an error, without its quoted texts, and without what else varies in it."""
+    """The words of a line that are compared, in lower case: most numbers, and all paths and addresses, are dropped."""
     words, before, dropped = list[str](), "", 0
     for word in line.lower().split():
         if not word.isalpha():
@@ -202,7 +203,7 @@ def _kept(word: str, before: str) -> str:
 
 
 def _number(word: str, before: str) -> str:
-    """The number if it is compared, or an empty text; `before` is the word before it."""
+    """The number if it is compared, else an empty text; `before` is the word before it."""
     return word if before in _BEFORE_KEPT and len(word) < _LONG_CODE else ""
 
 
@@ -216,7 +217,7 @@ def _is_place(word: str) -> bool:
 
 
 def _parsed(error: str) -> _Parsed:
-    """Read an error, in the form that its language gives it; see _Parsed."""
+    """Parse an error: a traceback of one of the known languages, or any other text."""
     if "\n" not in error:
         return str, error, ""
     if (found := _python(error)) is not None:
@@ -234,7 +235,7 @@ def _python(error: str) -> _Parsed | None:
 
     None without a traceback.
     """
-    # Errors of one function with different messages differ only after the last frame.
+    # Most tracebacks: the text up to the last frame is equal for all errors of a function, so the function is cached.
     _, found, tail = error.rpartition('\n  File "')
     if found and 'File "' not in tail and "sub-exception" not in error and _PYTHON_START not in tail:
         frame, _, rest = tail.partition("\n")
@@ -265,7 +266,7 @@ def _unindented_line(text: str) -> str:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _own_function(frame: str) -> str | None:
-    """The function of a frame behind `File "`; None if this is not the user's own code, or no whole frame."""
+    """The file and function of a frame, given without its `File "`; None if it is incomplete, or a library's."""
     found = _PYTHON_FRAME.fullmatch(f'File "{frame}')
     if found is None:
         return None
@@ -317,7 +318,7 @@ def _file(path: str) -> tuple[str, bool]:
 
 
 def _at(error: str, first: "re.Match[str]") -> _Parsed:
-    """The error above the frames of Node, Java or .NET; of several causes, the first in time."""
+    """The error above the frames of Node, Java or .NET or, if it names causes, the innermost of them."""
     causes = list(_CAUSE.finditer(error)) if "Caused by:" in error or "---> " in error else []
     if not causes:
         return _last_named, error[: first.start()], _own_of_frames(error[first.start() :]) or ""

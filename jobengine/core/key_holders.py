@@ -49,9 +49,9 @@ def job_to_replace(holders: Sequence[Job], rule: UniqueRule) -> Job | None:
 
 def job_to_keep(holders: Sequence[Job], rule: UniqueRule, now: int) -> Job | None:
     """
-    The job that answers an add with this rule instead of a new one, or None.
+    The stored job that an add with this rule returns, instead of adding a job; None if it adds one.
 
-    After a retry two unfinished jobs may hold the key. Then the older job answers.
+    After a retry two unfinished jobs may hold the key. Then the older one is returned.
     """
     adds_beside = rule.if_running is IfInProgress.ADD
     held = (job for job in holders if holds(job, now) and not (adds_beside and job.state is INPROGRESS))

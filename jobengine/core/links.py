@@ -64,7 +64,7 @@ class Link(Value, frozen=True, kw_only=True):
     without: LinkState = LinkState.UNKNOWN
 
     def marked(self, mark: str | None) -> "Link":
-        """The link with the state that `mark` stands for, if the key may not read more; `mark` is the waiting job's."""
+        """The link, with `without` set by `mark`: the waiting job's character for this dependency; REMOVED stays."""
         if mark is None or self.without is LinkState.REMOVED:
             return self
         return replace(self, without=STATE_OF_MARK[mark])

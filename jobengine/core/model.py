@@ -128,7 +128,7 @@ NO_RARE: Final = Rare()
 #: Rare fields by group, or by author, group and batch. It is emptied when it is full.
 _shared_rare: Final[dict[object, Rare]] = {}
 _MOST_SHARED: Final = 131_072
-#: The shared rare fields of jobs that have this group and no other rare field, or None if there are none yet.
+#: Returns the rare fields shared by the jobs that have this group and no other rare field; None if none are shared yet.
 of_group: Final = _shared_rare.get
 
 
@@ -399,7 +399,8 @@ class Queue:
     flow: Flow | None = None
     #: The longest that a job should wait, in seconds; `workers_wanted` is computed from it. None is no aim.
     target_wait_seconds: int | None = None
-    #: Priority ageing; None if jobs are claimed strictly by priority, and all have moved to their places.
+    #: Priority ageing. None if the queue has none; after ageing is removed, an Order stays until all jobs have moved to
+    #: their new places.
     order: Order | None = None
     #: The queue to which failed jobs are moved, or None.
     dead_letter: DeadLetter | None = None

@@ -2,7 +2,7 @@
 Moves of jobs between queues: into a dead-letter queue when a job has failed, and wherever a client moves them.
 
 A move is the removal of the job in one queue and its addition in another, in one commit: so a job is always in exactly
-one of them. It keeps uid, content, attempts and history.
+one of them. The job keeps uid, content, attempts and history.
 """
 
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ _GONE: Final = frozenset({why.MISSING, why.REPLACED})
 
 
 class Pace(Value, frozen=True, kw_only=True):
-    """How many jobs can be claimed per second after they were queued again together."""
+    """The rate at which jobs that one request queues again can be claimed."""
 
     per_second: float
     #: The wall clock at which the first job can be claimed, in milliseconds; 0 is the time of the command.
     start: int = 0
-    #: How many jobs were paced before.
+    #: How many jobs have been given a time so far.
     done: int = 0
 
     def begun(self, wall: int) -> "Pace":
@@ -51,7 +51,7 @@ class Pace(Value, frozen=True, kw_only=True):
 
 
 def paced(standing: Standing, at: int, wall: int) -> Standing:
-    """The standing of a queued job that can be claimed at a time of the wall clock."""
+    """The standing of a queued job, delayed until the wall clock is at `at` instead of by its own delay."""
     return replace(standing, ready_at=0, not_before=at if at > wall else 0)
 
 
@@ -98,7 +98,7 @@ class Moves:
         return self._prevents(source, job, target)
 
     def again(self, source: Table, job: Job, target: Table, pace: Pace | None) -> Sequence[Fact]:
-        """The facts that move a job which nothing prevents; a failed one is queued as if never tried."""
+        """The facts that move a job for which `prevents` is empty; a failed job is queued as if never tried."""
         standing = queued_again(job, self.now)
         if pace is not None:
             # A queued job keeps its own delay if that is longer.

@@ -67,16 +67,15 @@ class Needs(Value, frozen=True, kw_only=True):
     failures: FailuresOf | None = None
     #: The number of groups of failures.
     count_failures: bool = False
-    #: For the jobs with these uids, the groups of failures in which they are.
+    #: The groups of failures that contain the jobs in `uids`.
     alike: bool = False
-    #: For the jobs with these uids, all that can keep them from being claimed: their group, the queue, gates, settings
-    #: and holders.
+    #: All that can keep the jobs in `uids` from being claimed: their group, the queue, gates, settings and holders.
     holds: bool = False
     #: The jobs of schedules, which only the rule can name: it calls load_jobs.
     more_jobs: bool = False
-    #: The schedules that may have added the jobs with these uids; the jobs are now in the queue with this name.
+    #: The schedules that may have added the jobs in `uids`, which are now in the queue of this name.
     schedules_of: str | None = None
-    #: For the jobs with these uids, the batches that they belong to.
+    #: The batches to which the jobs in `uids` belong.
     batches: bool = False
     #: The number of jobs of the batches with these names, or of all batches.
     counted_batches: frozenset[str] = frozenset()
@@ -95,7 +94,7 @@ class Needs(Value, frozen=True, kw_only=True):
     counts: bool = False
     #: The stored periods of the queue's history.
     periods: bool = False
-    #: For the jobs with these uids, the number of ready jobs before each.
+    #: For each job in `uids`, the number of ready jobs before it.
     ahead: bool = False
 
 

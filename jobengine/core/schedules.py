@@ -117,7 +117,7 @@ class Settings(Value, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Firing(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """What happened at a time of a schedule, or at several times in a row that were skipped together."""
+    """What happened at a time of a schedule, or at consecutive times that were skipped together."""
 
     time: int
     #: The uid of the job that was added.
@@ -215,7 +215,7 @@ def schedule_totals(text: str | None) -> Totals:
 
 
 def scheduled_uid(queue: Queue, name: str, time: int) -> str:
-    """The uid of the job that a schedule adds for a time: the same on each server, so that there is only one."""
+    """The uid of the job that a schedule adds for a time: the same on each server, so that only one job is added."""
     text = f"{name}/{time // SECOND}"
     digest = blake2b(text.encode(), key=queue.salt.encode(), digest_size=16, person=b"je-schedule").digest()
     return str(UUID(bytes=digest, version=4))
@@ -260,7 +260,7 @@ def last_times(schedule: Schedule, first: int, until: int, most: int, calendar: 
     """
     The last times from `first` to `until`, at most `most`, in order; `first` is a time of the schedule. Raises NoTimes.
 
-    Looks at the last hour first, and further back only as far as needed: there may be millions since `first`.
+    Lists the times shortly before `until` first, and earlier ones only if needed: there may be millions since `first`.
     """
     settings = schedule.settings
     span = _span(settings, most)

@@ -63,7 +63,7 @@ class GroupState(Value, frozen=True, kw_only=True):
 
 
 class GroupReport(Value, frozen=True, kw_only=True):
-    """A group for its reader."""
+    """A group, as commands return it."""
 
     name: str
     state: GroupState
@@ -136,7 +136,7 @@ class QueueStats:
     workers_waiting: int = 0
     #: When the last claim came, with or without jobs; None if unknown.
     last_claim: int | None = None
-    #: How many workers with one job each would let no job wait longer than `target_wait_seconds`; None without it.
+    #: How many workers with one job each at a time keep all waits within `target_wait_seconds`; None if it is not set.
     workers_wanted: int | None = None
     #: Until when the queue is held; None if it is not.
     held_until: int | None = None

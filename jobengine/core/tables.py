@@ -29,14 +29,14 @@ NewId = Callable[[], str]
 
 
 class GateOver(Value, frozen=True):
-    """A gate of a queue's groups that has no more effect; see jobengine.core.flow."""
+    """A gate of a group or queue that has no more effect; see jobengine.core.flow."""
 
     #: The group's name; OF_QUEUE for the queue's own gate.
     name: str
 
 
 class BatchOver(Value, frozen=True):
-    """A batch without jobs that ended some time ago, and is removed."""
+    """A batch that is to be removed: it ended some time ago (see kept_after_end), and has no jobs."""
 
     name: str
 
@@ -141,7 +141,7 @@ class Table(Protocol):
         """How many ready jobs come before a rank in execution order."""
 
     def counts(self) -> QueueCounts:
-        """The number of jobs in each state, and of ready, delayed, retrying and cancelled jobs."""
+        """The number of jobs by state, and in more detail."""
 
     def oldest_ready(self) -> int | None:
         """
@@ -204,8 +204,8 @@ class Table(Protocol):
         At most `limit` groups of failures after a position, each with its failures by minute up to `now`.
 
         The largest group comes first; the order of equally large groups is fixed, but not by name. Only the first
-        MOST_GROUPS groups are given. If there are more, an engine may drop the smallest, and a group that was dropped
-        has only the jobs that failed since, until the engine counts all of them again.
+        MOST_GROUPS groups are given. If there are more, an engine may drop the smallest; a dropped group then counts
+        only the jobs that have failed since, until the engine counts all jobs again.
         """
 
     def count_failures(self, since: int) -> FailureCounts:

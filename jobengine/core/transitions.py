@@ -50,7 +50,7 @@ _RELEASED: Final = "released"
 #: The largest random change of a delay before an attempt, in parts of 10,000.
 _JITTER: Final = 1_000
 _32_BITS: Final = 0xFFFFFFFF
-#: The changed fields of an update that leaves the spec unchanged.
+#: The spec's fields in an update that changes none of them.
 _UNCHANGED: Final = (None, None, None, None, None, False)
 
 
@@ -90,7 +90,7 @@ class Changes(Value, frozen=True, kw_only=True):
 
     @property
     def may_move(self) -> bool:
-        """Whether the job needs a place in line by the queue's present order: for a new priority, or to be queued."""
+        """Whether the job's place in line may change: its priority changes, or the job may be queued."""
         return self.priority is not None or self.state not in (None, COMPLETE)
 
 
@@ -183,8 +183,8 @@ def timed_out(queue: Queue, job: Job, now: int) -> Standing:
 
 def to_dead_letters(queue: Queue, job: Job) -> Standing:
     """
-    The standing of a job that was just changed, in a queue with a dead-letter queue: a job that has failed is to be
-    moved, unless it was cancelled or has failed because of another.
+    The standing of a job that was just changed, in a queue with a dead-letter queue: if it has failed, its notes get
+    DUE or the reason why it stays; not if it was cancelled or has failed because of another job.
     """
     standing, rare, flow = job.standing, job.spec.rare, queue.flow
     if standing.state is not State.FAILED or standing.notes.cancelled or standing.ended:
@@ -295,7 +295,7 @@ def _with_group(rare: Rare, group: str) -> Rare:
 
 def _moved(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Standing:
     standing = job.standing
-    # First, and by its constant, since most updates complete a job: see core.model.QUEUED.
+    # Tested first, and by the constant, since most updates complete a job: see core.model.QUEUED.
     if changes.state is COMPLETE:
         return _complete(standing, changes, now)
     match changes.state:
@@ -319,7 +319,7 @@ def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
     history = notes.history if standing.state is not INPROGRESS else _remembered(standing, now, "complete", None)
     notes = replace(notes, error=changes.error, fingerprint=None, cancel_requested=False, history=history)
     if notes.retrying or notes.cancelled or notes.dead_letter:
-        # A unique key that another job has taken over is not given back.
+        # `key_passed_on` stays: a unique key that another job has taken over is not given back.
         notes = replace(notes, retrying=False, cancelled=False, dead_letter="")
     return replace(standing, state=COMPLETE, updated=now, shift=0, ready_at=0, not_before=0, notes=notes)
 

@@ -17,7 +17,7 @@ class OpenGroup(Protocol):
     """A group whose jobs may be claimed now."""
 
     def key(self, rank: Rank, taken: int, turn: int) -> Key:
-        """The group's position after a claim took `taken` jobs, the last at `turn`; `rank` is that of its next job."""
+        """The group's position after a claim took `taken` jobs, the last at `turn`; `rank` is its next job's rank."""
 
 
 G = TypeVar("G", bound=OpenGroup)
@@ -35,13 +35,14 @@ class InTurn(Generic[G]):
     """
     Jobs in the order in which single claims would get them, each as if the jobs before it were claimed already.
 
-    A group's position only grows when a job is taken, so an outdated position is found when it comes first.
+    Taking a job can only move its group back, so an outdated position is recognised when it comes first.
     """
 
     #: The sorted positions of open groups: one list for a claim without tags; for a claim with tags, a list for each
     #: combination of tags that contains them.
     lists: Sequence[Iterable[Key]]
-    #: The group at a position, how many of its jobs a claim may take, and their ranks, by the index of the list.
+    #: For a position and the index of its list, returns the group, how many of its jobs a claim may take, and their
+    #: ranks.
     opened: Callable[[Key, int], tuple[G, int, Iterable[Rank]]]
     #: The job of a rank, or None if it can't be claimed.
     job_of: Callable[[Rank], Job | None]

@@ -64,5 +64,5 @@ class UniqueRule(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     debounce: Debounce | None = None
 
 
-#: The rule of a job with nothing but a key.
+#: The rule of a job whose request has a unique key, but no rule.
 PLAIN_RULE: Final = UniqueRule()

@@ -382,7 +382,7 @@ class Adding:
 
     def _there(self, request: NewJob, uid: str | None, digest: str | None) -> Added | None:
         """
-        The existing job that answers this request, replaced if the request says so; or None.
+        The existing job that this request returns instead of adding one, replaced if the request demands that; or None.
 
         Raises UidTaken or UniqueKeyTaken if a different job has its uid or key.
         """
@@ -393,7 +393,7 @@ class Adding:
         return None if request.unique_key is None else self._with_key(request, request.unique_key)
 
     def _with_key(self, request: NewJob, unique_key: str) -> Added | None:
-        """The job that answers a request because it holds the unique key, or None; raises UniqueKeyTaken."""
+        """The job that a request returns because that job holds the unique key, or None; raises UniqueKeyTaken."""
         keys, rule = self._keys_of_request, request.unique or PLAIN_RULE
         if not keys.of(unique_key):
             return None

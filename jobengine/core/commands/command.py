@@ -90,7 +90,7 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
     queue: str
     #: The access key as bytes; ignored if `admin`.
     access_key: bytes = b""
-    #: Whether the caller has shown the server's admin key, which opens every queue.
+    #: Whether the caller has sent the server's admin key, which opens every queue.
     admin: bool = False
 
     @property
@@ -132,7 +132,7 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
 
 
 class AllQueues(Command[A_co], frozen=True, kw_only=True):
-    """Read a page of all queues, by name; it is empty after the last queue. Authenticate the caller before."""
+    """Read a page of all queues, by name; empty after the last queue. Checks no key: authenticate the caller first."""
 
     reads = True
 

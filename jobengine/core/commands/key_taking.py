@@ -41,7 +41,7 @@ class KeyTaking:
         return job_to_replace([*self.of(key).values()], rule)
 
     def to_keep(self, key: str, rule: UniqueRule) -> Job | None:
-        """The job that answers an add with this key and rule instead of a new one, or None."""
+        """The job that an add with this key and rule returns, instead of adding a job; None if it adds one."""
         return job_to_keep([*self.of(key).values()], rule, self.now)
 
     def enter(self, key: str, job: Job, index: int) -> None:

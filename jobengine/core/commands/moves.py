@@ -62,7 +62,7 @@ class MoveMatching(Value, frozen=True, kw_only=True):
 
 
 class MoveJobs(Command[Step], frozen=True, kw_only=True):
-    """Move the jobs with these uids that match, in one commit; finished ones are queued as if never tried."""
+    """Move the jobs with these uids that match, in one commit; failed ones are queued as if never tried."""
 
     reads = False
     removes = True

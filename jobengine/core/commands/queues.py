@@ -52,7 +52,7 @@ class CreateQueue(Command[None], frozen=True, kw_only=True):
     queue: str
     #: The access key as bytes.
     access_key: bytes = b""
-    #: Whether the caller has shown the server's admin key.
+    #: Whether the caller has sent the server's admin key.
     admin: bool = False
     #: The most queues for callers without the admin key; None is no limit.
     max_queues: int | None = None
@@ -112,8 +112,8 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     seconds_per_priority: int | UnsetType | None = UNSET
     #: The Unix second until which the queue is held; a second in the past ends a hold.
     held_until: int | UnsetType = UNSET
-    #: The name of the dead-letter queue and the minutes for which it keeps a job (None keeps the present number, first
-    #: KEEP_MINUTES); None switches dead letters off, and UNSET leaves the setting as it is.
+    #: The name of the dead-letter queue, and the minutes for which it keeps a job: None is the present number, or
+    #: KEEP_MINUTES if there is none. None instead of both switches dead letters off; UNSET leaves the setting as it is.
     dead_letter: tuple[str, int | None] | UnsetType | None = UNSET
     #: A new owner key; the present one stays valid for `old_key_seconds`, older ones do not.
     new_access_key: bytes | None = None
@@ -191,8 +191,8 @@ def dead_letter_of(queue: Queue, target: Queue, keep_minutes: int | None) -> Dea
     """
     The setting that makes `target` the dead-letter queue of a queue.
 
-    Raises BadDeadLetter if `target` is the queue itself or, unless it is set already, has a dead-letter queue: so there
-    is never a circle.
+    Raises BadDeadLetter if `target` is the queue itself, or has a dead-letter queue and is not this queue's already: so
+    there is never a circle.
     """
     if target.name == queue.name:
         raise BadDeadLetter("A queue can't be its own dead-letter queue; name another one.")

@@ -168,7 +168,7 @@ class Explanation(Value, frozen=True, kw_only=True):
     key_held_until: int | None = None
     #: Whether a claim would get it or a job before it, but no claim waits, and none came in the last 10 seconds.
     lacks_claims: bool = False
-    #: If the job could be claimed now but lacks a tag for each waiting claim: the tags of each claim.
+    #: If the job could be claimed now, but each waiting claim wants a tag that it lacks: the tags of each claim.
     other_tags: Sequence[tuple[str, ...]] = ()
 
     def at_wall_clock(self, ahead: int) -> "Explanation":

@@ -213,7 +213,7 @@ class ListSchedules(QueueCommand[SchedulePage], frozen=True, kw_only=True):
 
 
 class RunSchedule(_ScheduleCommand[tuple[Firing, str]], frozen=True, kw_only=True, gc=True):
-    """Add the schedule's job now, even if the schedule is paused; the answer is the firing, and its time zone."""
+    """Add the schedule's job now, even if the schedule is paused; returns the firing, and the schedule's time zone."""
 
     roles = OWNERS
     reads = False
