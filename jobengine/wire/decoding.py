@@ -39,7 +39,7 @@ def decode(
 def _decode_unusual(
     body: bytes, decoder: "msgspec.json.Decoder[T]", unknown: UnknownField, *, pass_unknown: bool
 ) -> tuple[T, Iterable[str]]:
-    """Decode a body with a field that its struct lacks: the other name of a queue, or an unknown field."""
+    """Decode a body with a field that its struct lacks: an unknown one, or the queue's name under its other name."""
     kind: Any = decoder.type
     changed = with_main_names(body, kind, pass_unknown=pass_unknown) if unknown.names_queue else body
     if pass_unknown:

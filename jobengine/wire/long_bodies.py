@@ -168,7 +168,7 @@ def _listed(body: bytes) -> bytes | None:
 
 
 def _start_of(body: bytes, listed: bytes) -> int:
-    """The offset of the list in the body. If the same text occurs twice, either offset is right."""
+    """The offset of the list in the body; the list is longer than the rest, so no other field has the same text."""
     around = len(body) - len(listed)
     if around > _MOST_AROUND:
         raise BadInput(f"The body has more than {_MOST_AROUND} bytes outside the list of items.")

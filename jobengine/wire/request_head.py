@@ -279,8 +279,8 @@ def filter_of(query: Query) -> Filter:
 
 def some_or_all(wanted: Filter, *, every: bool, advice: str = "") -> Filter:
     """
-    The filter of a change to many jobs; raises BadInput, ending with `advice`, unless either it has a condition or
-    `every` is set.
+    The filter of a change to many jobs. Raises BadInput, ending with `advice`, if it has no condition and `every` is
+    not set, or both.
     """
     if every == (wanted != Filter()):
         raise BadInput(

@@ -35,7 +35,7 @@ _HOLDERS: Final = {State.INPROGRESS: "In progress", State.FAILED: "Failed"}
 _WITH_OTHERS: Final = 2
 #: The sentence for a failed job whose group of failures was dropped.
 _NOT_COUNTED: Final = "How many failed like it is not known: the queue has more kinds of failures than are counted."
-#: The sentence for a job that a claim would get, or a job before it, while there are no claims.
+#: The sentence if a claim would get the job, or a job before it, but there are no claims.
 _NO_WORKER: Final = " No worker waits for a job of the queue."
 #: The most workers in one answer.
 _MOST_WORKERS: Final = 1_000
@@ -359,7 +359,7 @@ def _ageing(spec: Spec, queue: Queue) -> str:
 
 
 def _like(explanation: Explanation) -> str:
-    """A sentence about the jobs that failed like this one; empty if there are none, or the job has no error."""
+    """A sentence on how many jobs failed like this one; empty if there are none, or the job has no error."""
     alike = explanation.alike
     if alike is None or alike.first is None or explanation.job.standing.notes.error is None:
         return ""

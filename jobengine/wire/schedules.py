@@ -78,7 +78,7 @@ def _timing(sent: bodies.SetSchedule | bodies.ChangeSchedule) -> dict[str, Any]:
         found["every_seconds"] = sent.every_seconds
     if sent.timezone is not None:
         if not knows_zone(sent.timezone):
-            # The nearest name to an abbreviation such as CEST is another time zone.
+            # Suggest no name for an abbreviation such as CEST: the most similar name is another time zone.
             known = () if len(sent.timezone) <= _ABBREVIATION and sent.timezone.isupper() else zone_names()
             advice = did_you_mean(sent.timezone, known)
             advice = advice if advice.startswith("Did") else "Send a name such as Europe/Berlin or UTC."

@@ -121,7 +121,7 @@ def _within_limits(text: bytes, max_depth: int, max_values: int) -> bytes:
 def _outside_strings(text: bytes, max_values: int) -> bytes:
     """A JSON text without its strings; raises NotStrict if there are too many strings."""
     plain = _without_escapes(text) if _BACKSLASH in text else text
-    # Each value has at most two strings, so four quotes: its key and itself.
+    # A value has at most two strings, itself and its key, so at most four quotes.
     most = 4 * max_values + 4
     if len(plain) > most and plain.count(b'"') > most:
         raise _too_many(max_values)

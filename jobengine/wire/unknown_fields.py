@@ -57,7 +57,7 @@ def advice_of(kind: type[Struct]) -> Mapping[str, str]:
 
 
 def known_only(body: bytes, kind: type[Struct]) -> bytes:
-    """A JSON object without its unknown fields; the other bytes are unchanged."""
+    """A JSON object without its unknown fields, and without those of objects in it; lists in it stay as they are."""
     given = _read_object(body)
     kept = {}
     for field in fields(kind):

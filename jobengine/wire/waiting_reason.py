@@ -1,4 +1,4 @@
-"""Says in words what a job waits for: other jobs, or a worker; and because of which other jobs it failed."""
+"""Sentences that tell what a job waits for, other jobs or a worker, and because of which other jobs it failed."""
 
 from collections.abc import Sequence
 from typing import Final
