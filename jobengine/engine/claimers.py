@@ -41,7 +41,7 @@ class ClaimLog:
         """Record a claim that was carried out, with or without jobs, at the elapsed time `now`."""
         last = self.last
         if len(last) > _QUEUES:
-            # Other servers may have deleted queues.
+            # Some of these queues may have been deleted by other servers.
             last.clear()
         for name in claims.queues:
             last[name] = now

@@ -130,7 +130,7 @@ class Engine(Protocol):
         """Answer all waiters at once; from now on no command waits."""
 
     def stop(self) -> Awaitable[None]:
-        """Release, make the last commit and close the storage."""
+        """Answer all waiters, make the last commit and close the storage."""
 
     async def readiness(self) -> Readiness:
         """Whether changes are accepted."""
@@ -149,7 +149,8 @@ class Engine(Protocol):
         """
         Update jobs, then claim the first ready jobs.
 
-        Without updates the claim waits as the command says, first come first served. Cancelling undoes the claim.
+        Without updates the claim waits as the command says, first come first served. If the call is cancelled, the
+        claim is undone.
         """
 
     async def peek(self, command: c.Peek) -> Job | None:

@@ -16,11 +16,11 @@ from twisted.internet.defer import Deferred
 from ..core.effects import JobEffect
 from ..core.model import FAILED, EventBatch, JobEvent, State
 
-#: The most events kept for watchers that reconnect; dropped events are freed with the last event of their request.
+#: The most events kept for watchers that reconnect. A request's events stay in memory until all of them are dropped.
 _KEPT: Final = 10_000
 #: The event number in an id has fewer digits than this.
 _DIGITS: Final = 19
-#: If more events than this wait for a watcher, the next event ends its stream. One request may add that many events.
+#: If more events than this wait for a watcher, the next event ends its stream. Not fewer than one request may cause.
 _BACKLOG: Final = 10_000
 #: The most events in a batch, which all watchers share, in encoded form as well.
 _PIECE: Final = 500

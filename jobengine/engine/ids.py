@@ -15,11 +15,11 @@ _GROUP: Final = 256
 _SHAPE: Final = b"xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx"
 _VARIANT: Final = _SHAPE.index(b"y")
 _RANDOM: Final = [place for place, character in enumerate(_SHAPE) if character in b"xy"]
-#: The same as a table for bytes.translate.
+#: _VARIANTS as a table for bytes.translate.
 _TO_VARIANTS: Final = bytes.maketrans("".join(_VARIANTS).encode(), "".join(_VARIANTS.values()).encode())
 #: UUIDs that were made and not used yet.
 _unused: Final[list[str]] = []
-# A forked process must not use the same ones.
+# A forked process must not use the same UUIDs.
 os.register_at_fork(after_in_child=_unused.clear)
 
 

@@ -27,7 +27,7 @@ class LineMover:
     """
     Moves jobs to the places that the present order of their queue gives them.
 
-    The queue itself says that jobs may have old places (Order.changed), so a move that a stop has interrupted continues
+    The queue records that jobs may have old places (Order.changed), so a move that a stop has interrupted is repeated
     after the next start.
     """
 
@@ -43,7 +43,10 @@ class LineMover:
     _log: Logger = field(factory=Logger, init=False)
 
     def begin(self, queue: Queue) -> None:
-        """Begin to move the jobs of a queue, if its order says that some may have old places."""
+        """
+        Start moving a queue's jobs to their new places if its order was changed and some may still have their old ones;
+        a move that is running is repeated.
+        """
         if queue.order is None or not queue.order.changed or self._stopped:
             return
         is_running = queue.name in self._again
@@ -74,7 +77,7 @@ class LineMover:
             del self._again[name]
 
     async def _has_moved(self, name: str) -> bool:
-        """Move all jobs once; returns whether the order by which they were moved is still the queue's."""
+        """Move all jobs once; returns False if that must be repeated: it failed, or the order was changed meanwhile."""
         try:
             if self._ready is not None:
                 await self._ready()

@@ -1,7 +1,8 @@
 """
 Reads what jobs depend on and what depends on them, over all queues that a key may read.
 
-A round is one command for each queue, so a graph takes as many rounds as its longest path has steps.
+A graph is read in rounds, outwards from its job: each reads the next jobs and batches, with one command for each queue
+and one for each batch.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -49,7 +50,7 @@ async def read_graph(engine: Asks, start: c.ExplainJob, pause: Callable[[], Awai
     """
     The jobs and batches for which a job waits, and those that wait for it, as a graph over all queues, nearest first.
 
-    `start` names the job; whoever may explain it may read its graph. `pause` is awaited between two commands.
+    `start` names the job; whoever may explain it may read its graph. `pause` is awaited after each round.
 
     Raises QueueNotFound, AccessDenied, NotAllowed, JobNotFound and the kinds of Unavailable.
     """
@@ -166,7 +167,7 @@ class _Growing:
         return wanted
 
     def take(self, its: Awaited) -> bool:
-        """Make sure that a node is there; returns False if there is no room for it."""
+        """Add a node, unless it is there already; returns False if there is no room for it."""
         if its in self.nodes:
             return True
         if len(self.nodes) == MOST_NODES:

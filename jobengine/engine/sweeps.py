@@ -81,7 +81,7 @@ async def move_matching(engine: Asks, clock: IReactorTime, wanted: c.MoveMatchin
 
 
 async def _move_chosen(engine: Asks, clock: IReactorTime, wanted: c.MoveMatching) -> c.Moved:
-    """Move the jobs given by uid. No step meets a job of an earlier one, so a job that changes meanwhile moves too."""
+    """Move the jobs given by uid. No job is in two steps, so a job that changes meanwhile is moved too."""
     total, pace = c.Moved(), wanted.pace
     for start in range(0, len(wanted.uids), _MOVED):
         uids = wanted.uids[start : start + _MOVED]

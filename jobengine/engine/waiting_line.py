@@ -239,7 +239,7 @@ class Ends:
 
 
 def has_become_ready(old: Job | None, new: Job) -> bool:
-    """Whether waiting claims may get a job now that they could not get before: it was not ready, or had other tags."""
+    """Whether this change may let waiting claims get the job: it was not ready before, or had other tags."""
     return new.ready and (old is None or not old.ready or old.spec.tags != new.spec.tags)
 
 
