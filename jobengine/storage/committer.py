@@ -50,7 +50,7 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-#: The committer has failed or closed, so the result of a write is ignored.
+#: The phases in which the result of a write is ignored, and nothing more is written.
 _OVER: Final = (Phase.FAILED, Phase.CLOSED)
 
 
@@ -190,7 +190,7 @@ class Committer(Generic[M]):
         return None
 
     def carry(self, next_slice: NextSlice | None) -> None:
-        """Append slices of a snapshot to the following writes, until called with None."""
+        """Append a slice of a snapshot, which `next_slice` returns, to each following write; None ends this."""
         self._next_slice = next_slice
 
     def poke(self) -> None:

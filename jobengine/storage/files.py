@@ -58,7 +58,7 @@ class Files:
         os.close(descriptor)
 
     def discard(self, descriptor: int) -> None:
-        """Close a file without a name and free its space, in the background."""
+        """Close a file in the background. If the file has no name any more, its space is freed first, step by step."""
         try:
             Thread(target=_free, args=(descriptor,), daemon=True).start()
         except RuntimeError:  # no thread can be started: do it here
@@ -99,8 +99,8 @@ class Files:
 
     def begin_sync(self, descriptor: int, position: int, length: int) -> None:
         """
-        Start to write these bytes to disk and return at once: a later sync is shorter. The system may drop the bytes
-        from its cache.
+        Start to write these bytes to disk, so that a later sync takes less time; returns at once. The system may drop
+        the bytes from its cache.
         """
         # Advises Linux to drop these pages from its cache, so it starts to write them to disk. Errors do not matter:
         # this is only advice.
@@ -131,11 +131,11 @@ class Files:
 
 def _free(descriptor: int) -> None:
     """
-    Close a file; first truncate it step by step, if no other process has it open.
+    Close a file. Truncate it first, step by step, if it has no name any more and is not open elsewhere.
 
     Freeing 450 MB at once delays each sync on the file system by up to 80 ms; freeing in steps, by 2 ms.
     """
-    with suppress(OSError):  # space that was not freed in steps is freed when the file is closed
+    with suppress(OSError):  # closing the file frees the rest of its space
         if os.fstat(descriptor).st_nlink == 0 and _is_open_once(descriptor):
             size = os.fstat(descriptor).st_size
             while size > 0:
@@ -152,12 +152,12 @@ def _close(descriptor: int) -> None:
 
 
 def _is_open_once(descriptor: int) -> bool:
-    """Whether no other process has the file open, such as one that copies it."""
+    """Whether the file is open only once: neither another process nor a BackupReader of this one reads it."""
     try:
         # The kernel grants a write lease only if nobody else has the file open (fcntl(2)). The lease is released at
         # once.
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except (OSError, AttributeError):  # another process has it open, or the system has no leases
+    except (OSError, AttributeError):  # it is open elsewhere, or the system has no leases
         return False
     return True

@@ -19,8 +19,8 @@ from nacl.utils import random
 
 from .errors import Damaged, NewerFormat, NotADatabase, WrongSecret
 
-#: Like PNG's magic number: a transfer as text would alter its byte above 127, its line end or its end-of-file
-#: character.
+#: Shows damage by a transfer as text, like PNG's magic number: it has a byte above 127, a line end and an end-of-file
+#: character, which such a transfer alters.
 _MAGIC: Final = b"\x89JEDB\r\n\x1a"
 _MAJOR: Final = 1
 _MINOR: Final = 0
@@ -28,8 +28,8 @@ _MINOR: Final = 0
 _CLEAR: Final = struct.Struct(">8sHH16sII16s")
 _SEALED: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + 32 + 32
 HEADER_SIZE: Final = _CLEAR.size + _SEALED + 4
-#: The largest argon2id parameters to accept. They are used before they can be authenticated, so a forged header could
-#: demand any.
+#: The largest argon2id parameters to accept. A file's parameters are used before they can be authenticated, so a forged
+#: header could demand any amount of time and memory.
 MAX_PASSES: Final = 10
 MAX_KIB: Final = 1 << 20
 

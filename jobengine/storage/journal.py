@@ -157,9 +157,9 @@ class Journal:
 
     def recover(self, now: int) -> Iterator[tuple[bytes, ...]]:
         """
-        Yield the records of each frame, in order; `progress` shows how much of the file was read. `now` (milliseconds)
-        is in the file name of the copy of a torn write. Raises OSError, and StorageError, after which the file is
-        unchanged.
+        Yield the records of each frame, in order; `progress` shows how much of the file was read. If the last write is
+        torn, it is cut off and copied to a file whose name has `now` (milliseconds). Raises OSError, or StorageError,
+        which leaves the file unchanged.
         """
         assert self._walk is not None, "the journal is not open"
         recovery, descriptor = self._walk
@@ -213,8 +213,8 @@ class Journal:
     def append(self, records: Sequence[bytes], slice_: Sequence[bytes] = (), *, sync: bool = True) -> None:
         """
         Make one commit of `records`, and append a slice of the snapshot to the copy in progress. Returns when the
-        commit is on disk (`sync`), or else handed to the kernel. Raises NoRoom if the disk is full and the file
-        unchanged, or StorageBroken, after which nothing may be written.
+        commit is on disk or, without `sync`, when the kernel has it. Raises NoRoom if the disk is full; the file is
+        then unchanged. Raises StorageBroken if nothing more may be written.
         """
         if records:
             self._commit(records)
@@ -237,8 +237,8 @@ class Journal:
 
     def backup_reader(self) -> BackupReader:
         """
-        A reader of all frames that the file has now, and of a closing frame, for any thread; raises OSError. The
-        reader opens the file again: after a compaction replaces the file, Files.discard then does not truncate it.
+        A reader of all frames that the file has now, and of a closing frame, for any thread; raises OSError. The reader
+        opens the file again, so that Files.discard does not truncate the file after a compaction has replaced it.
         """
         end = self._current.end
         return BackupReader(self._files, self._files.open(self.path), end, self._current.chain.backup_end(end))
@@ -255,7 +255,7 @@ class Journal:
     def finish_copy(self) -> bool:
         """
         Finish the copy and replace this file by it. Returns False if the copy failed and was dropped. Raises
-        StorageBroken if it is unknown which of the two files has the name on disk.
+        StorageBroken if it is unknown which of the two files a crash would leave under the name.
         """
         if self._copy is None:
             return False

@@ -91,7 +91,10 @@ class Recovery:
             raise Unclear(f"{place}, in a way that no crash explains")
 
     def good_boxes(self) -> Iterator[int]:
-        """Yield the length of each good box of this file from here on, even of boxes at a wrong position."""
+        """
+        Yield the length of each good box from `end` on that was encrypted for this file, even if it is at a wrong
+        position.
+        """
         return (length for position in self._markers() if (length := self._box_at(position)))
 
     def _markers(self) -> Iterator[int]:
