@@ -38,13 +38,13 @@ class LocalActivity:
 
     def count(self, name: str, changes: Sequence[JobEffect], now: int) -> None:
         """Count changes of jobs of a queue that were applied at `now`."""
-        # Elapsed time runs by the monotonic clock.
+        # Elapsed time follows the monotonic clock, so it also serves as the clock that never goes back.
         self._counts.note(name, changes, now, now)
         if self._timer is None and not self._stopped:
             self._timer = self._clock.callLater(_KEEP_AFTER, self._fire)
 
     def count_firings(self, effects: Sequence[Effect]) -> None:
-        """Count the times of schedules that were fired, and those that were skipped."""
+        """Count how often schedules were fired, and how often a firing was skipped."""
         self._counts.note_firings(effects)
 
     def unsaved(self) -> list[Fact]:

@@ -13,7 +13,7 @@ _LONGEST_WAIT: Final = 86_400.0
 
 @define
 class Timeline:
-    """Elapsed time, as jobengine.core.model describes it, and how far the wall clock is ahead of it."""
+    """Elapsed time, as jobengine.core.model describes it: the monotonic clock plus a number that `start` sets."""
 
     #: The monotonic clock, in seconds.
     clock: IReactorTime
@@ -37,7 +37,7 @@ class Timeline:
 
 @define
 class DeadlineTimer:
-    """Calls back at the earliest deadline, or earlier."""
+    """Calls back at the earliest deadline, or after _LONGEST_WAIT if that is sooner."""
 
     _clock: IReactorTime
     _timeline: Timeline

@@ -1,8 +1,8 @@
 """
 Compaction: copies the live data to a new file, in slices of some facts, when too much of the old file is outdated.
 
-A compaction never delays a commit for long: a small slice goes with each commit, and larger slices are written alone
-while no commit waits. docs/database-format.md explains how the two files stay consistent.
+A compaction never delays a commit for long: a small slice is written with each commit, and larger slices are written
+alone while no commit waits. docs/database-format.md explains how the two files stay consistent.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,12 +21,13 @@ from .tables.state import Tables
 
 R = TypeVar("R")
 
-#: Facts in a slice that is written alone: it delays requests by a fifth of a millisecond.
+#: The facts in a slice that is written alone. Such a slice delays requests by a fifth of a millisecond.
 _SLICE: Final = 100
-#: A slice that goes with a commit has _SHARE times the commit's bytes. So during a compaction the file grows by no
-#: more than half of its live bytes, and ends below twice its live bytes.
+#: A slice that is written with a commit has about _SHARE times the commit's bytes. So the commits during a compaction
+#: add at most half of the live bytes to the file.
 _SHARE: Final = 2
-#: Facts that are encoded at a time for a slice that goes with a commit.
+#: In a slice that is written with a commit: the facts encoded in the first step. Each further step doubles them, up to
+#: _SLICE.
 _FEW: Final = 8
 #: Seconds between slices that are written alone, so that most requests are not delayed.
 PAUSE: Final = 0.001
@@ -80,7 +81,7 @@ class Compaction:
     _fresh_size: int = field(default=0, init=False)
     _busy: bool = field(default=False, init=False)
     _begun: float = field(default=0, init=False)
-    #: When a compaction that was given up is tried again; None after one that was done.
+    #: When to retry a compaction that was given up, by `clock`; otherwise None.
     _retried_at: float | None = field(default=None, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
@@ -120,7 +121,7 @@ class Compaction:
             self._do(self.journal.start_copy, self._started)
 
     def _go_on(self) -> None:
-        """Write the next slice alone, after a pause, unless a commit waits and takes it along."""
+        """Schedule a write for the next slice after a pause. A commit that is written meanwhile carries a slice too."""
         if not self.pause:
             self.committer.poke()
         elif not self._waking:
@@ -133,7 +134,8 @@ class Compaction:
             self.committer.poke()
 
     def _pays(self, size: int) -> bool:
-        # The live bytes are an estimate: if it is too low, a fresh file could seem to need another compaction.
+        # The estimate of the live bytes may be so low that even a fresh file seems too long: wait until the file has
+        # grown.
         grown = size - self._fresh_size > self.slack // 4
         is_retry = self._retried_at is not None and self.clock.seconds() >= self._retried_at
         return (grown or is_retry) and size > self.tables.live_bytes * 3 // 2 + self.slack

@@ -36,9 +36,10 @@ from .tables.state import Tables
 from .tables.turns import FOUND_AT_ONCE
 
 A = TypeVar("A")
-#: The most reads of whole queues at a time: each keeps up to eight bytes a job, and the ranks of removed jobs.
+#: How many reads of whole queues may run at the same time. Each keeps up to eight bytes a job, and the ranks of removed
+#: jobs.
 _MOST_SCANS: Final = 32
-#: The most backups at a time.
+#: How many backups may run at the same time.
 _MOST_BACKUPS: Final = 4
 #: Jobs that are indexed by group at a time: one or two milliseconds.
 _PREPARED_AT_ONCE: Final = 500
@@ -66,7 +67,7 @@ class LocalEngine:
     _scans: int = field(default=0, init=False)
     #: How many backups are running.
     _backups: int = field(default=0, init=False)
-    #: Fires when the database was read, or reading has failed.
+    #: Fires when reading the database has ended: with success, with an error, or because the engine is stopped.
     _start_over: "Deferred[None]" = field(factory=lambda: succeed(None), init=False)
     #: Whether to stop reading the database.
     _stopping: bool = field(default=False, init=False)
@@ -414,7 +415,7 @@ class LocalEngine:
             self._backups -= 1
 
     def _backup_reader(self) -> "Deferred[BackupReader]":
-        """A reader of the file as it is now; the reader is closed if the caller leaves before it is made."""
+        """A reader of the file as it is now. If the caller leaves before the reader is made, the reader is closed."""
         waiting: Deferred[BackupReader] = Deferred()
 
         def made(backup_reader: BackupReader) -> None:
@@ -437,7 +438,7 @@ def _is_empty(outcome: Outcome[c.ClaimResult]) -> bool:
 
 
 #: For types of commands that need an index: the function that builds a slice of the index, and returns whether more is
-#: missing. All other types have LocalEngine._is_unprepared.
+#: missing. For all other types it is LocalEngine._is_unprepared.
 _PREPARING: Final[dict[type, Callable[[LocalEngine, Any], bool]]] = {
     c.ListJobs: LocalEngine._is_unsorted,
     c.MoveJobs: LocalEngine._is_target_unprepared,

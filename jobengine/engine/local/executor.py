@@ -2,7 +2,7 @@
 The Executor owns clock, tables and committer: it reads the time, runs the rules, applies facts, submits their records.
 
 Between reading the clock and submitting the facts there is no await: so changes are serialised on the reactor thread
-without a lock. When a change is applied, one call serves the waiters.
+without a lock. After the changes of a command, one call serves all waiters.
 """
 
 from collections import Counter
@@ -57,7 +57,7 @@ _FIRING_SLICE: Final = 50
 _FIRING_SECONDS: Final = 0.002
 #: Milliseconds by which the wall clock may drift before it counts as set.
 _CLOCK_STEP: Final = 250
-#: See core.model.QUEUED.
+#: A constant for the hot path; see core.model.QUEUED.
 _FAILED: Final = Phase.FAILED
 
 A = TypeVar("A")
@@ -69,7 +69,7 @@ class _Change(Struct, frozen=True):
     facts: Sequence[Fact]
     effects: list[Effect]
     events: list[Events]
-    #: Whether any effect is on a queue or the clock, not on a job.
+    #: False if all effects are on jobs or the history: then no queue was deleted.
     of_queues: bool
 
 
@@ -254,7 +254,7 @@ class Executor:
         return Done(result, changed)
 
     def put_back(self, claimed: Sequence[Claimed]) -> None:
-        """Undo a claim whose caller has left, unless changes are refused now: then the leases run out."""
+        """Undo a claim whose caller has left. While changes are refused nothing is undone, and the leases run out."""
         now = self._tick()
         for one in claimed if self.committer.trouble is None else ():
             lease = one.job.standing.lease or ""
@@ -323,7 +323,7 @@ class Executor:
             raise unavailable(error) from None
 
     def _commit(self, facts: Sequence[Fact], now: int) -> None:
-        """Apply facts, with what follows from them, and submit them for writing."""
+        """Apply facts and submit them for writing; then do the same for the cascade that they begin, up to a limit."""
         if not facts or self.committer.phase is _FAILED:
             return
         # The timer continues a cascade that began earlier.

@@ -19,7 +19,7 @@ _KEPT: Final = 300
 
 @define(eq=False)
 class IndexBuilder:
-    """The indexes of all queues that exist only while they are read."""
+    """Builds and drops the indexes that queues have only while somebody reads them."""
 
     clock: IReactorTime
     _gradual_free: GradualFree = field(init=False)

@@ -71,7 +71,7 @@ class Waiters:
                 self.ends.wake(queue, uid, job)
 
     def recheck(self, name: str) -> None:
-        """Let the waiters of a queue claim, if it has flow: something changed in it."""
+        """Let the waiters of a queue claim, if the queue has flow: a change in it may have made jobs claimable."""
         table = self._tables.queues.get(name)
         if table is not None and table.turns is not None and self.line.waits_for(name):
             self._to_recheck[name] = None
@@ -139,7 +139,8 @@ class Waiters:
         try:
             done = self._take(waiter.command, now, offer)
         except DomainError as error:
-            # The waiter's key was a replaced one that has expired: no change of the queue shows that.
+            # The waiter's key had been replaced, and was valid for some time after that: its expiry changes nothing in
+            # the queue.
             self._wake(waiter, Refused(error))
         except Unavailable as error:
             self.line.remove(waiter)
