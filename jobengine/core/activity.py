@@ -78,7 +78,7 @@ class _QueueActivity:
     run: deque[int] = field(factory=lambda: deque(maxlen=_SAMPLES))
     #: When the delay of a queued job ended, by uid.
     ready_since: dict[str, int] = field(factory=dict)
-    #: The latest second's counts and times, which are not in the periods and totals yet, and the end of that second.
+    #: The counts and times of the latest second, before they are added to the periods and totals; and its end.
     _newest: Counter[str] = field(factory=Counter)
     _waits: list[int] = field(factory=list)
     _runs: list[int] = field(factory=list)
@@ -148,7 +148,7 @@ class _QueueActivity:
         """The counter that a change of a job increments, or None."""
         state = standing.state
         if state is QUEUED and _delayed(was) and not _delayed(standing):
-            # The claim computes the waiting time from this value, and drops it.
+            # When the job is claimed, its waiting time is computed from this value, which is then dropped.
             self.ready_since[uid] = now
         elif self.ready_since and state is not INPROGRESS:
             self.ready_since.pop(uid, None)

@@ -17,7 +17,7 @@ from .dependencies import MET, NOT_YET, UNMET
 from .model import DAY, MINUTE, UNFINISHED, State
 from .values import Value
 
-#: The kind of named thing (see ItemSet).
+#: The kind of named thing (see ItemSet) for batches.
 BATCH: Final = "batch"
 #: The most characters of a batch's name.
 NAME_LENGTH: Final = 200
@@ -85,7 +85,7 @@ def end_of_batch(batch: Batch | None) -> str:
 
 
 def batch_after(batch: Batch, counts: BatchCounts, now: int) -> Batch:
-    """The batch at `now` if these are its jobs: it may end, go on after its end, or no longer count as failed."""
+    """The batch at `now`, given its job counts: they may end it, undo its end, or change whether it has failed."""
     if not _is_over(batch, counts):
         return batch if batch.ended is None else replace(batch, ended=None, failed=False)
     if batch.ended is None:

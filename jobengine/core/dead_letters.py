@@ -57,7 +57,7 @@ HOLDS_GROUP: Final = "holds_group"
 COMPLETE: Final = "complete"
 IN_PROGRESS: Final = "inprogress"
 WAITING: Final = "waiting"
-#: Counted for each uid in a move that its queue does not hold.
+#: Counted for each uid in a request to move jobs that belongs to no job of the queue.
 NOT_FOUND: Final = "not_found"
 
 #: The reasons as sentences, with a place for the name of the other queue.

@@ -76,7 +76,7 @@ def end_of(tables: TableSet, awaited: Awaited, uid: str) -> str:
 
 
 def end_of_job(job: Job | None) -> str:
-    """How a job stands for one that depends on it: NOT_YET, MET or UNMET; a missing job has failed."""
+    """How a job stands for the jobs that depend on it: NOT_YET, MET or UNMET; a missing job has failed."""
     if job is None or job.standing.state is State.FAILED:
         return UNMET
     return MET if job.standing.state is COMPLETE else NOT_YET
@@ -96,7 +96,7 @@ def ended_now(job: Job, tables: TableSet) -> str:
 
 def with_ends(job: Job, ended: str, now: int, why: Callable[[], str]) -> Standing:
     """
-    The standing of a job once its dependencies have ended like this: it is released, fails, or goes on waiting.
+    The standing of a job whose dependencies now stand as in `ended`: it is released, fails, or goes on waiting.
 
     `why` returns the error of a job that fails: which dependency has failed.
     """

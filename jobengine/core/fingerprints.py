@@ -69,7 +69,7 @@ _DIGIT_OR_HYPHEN: Final = re.compile("[0-9-]")
 _PYTHON_GROUP: Final = re.compile(r"^\s*\|\s?(\S.* \(\d+ sub-exceptions?\))", re.MULTILINE)
 _PYTHON_FRAME: Final = re.compile(r'^[ |+]*File "([^"\n]+)", line \d+(?:, in ([^\n]+))?', re.MULTILINE)
 _PYTHON_START: Final = "Traceback (most recent call last)"
-#: A frame of Node, Java or .NET; the group is its function.
+#: A frame of Node, Java or .NET; the pattern's group is the function.
 _AT_FRAME: Final = re.compile(r"^\s+at (?:async |new )?([^\s(]+)(?: \[as [^\]]*\])?[^\n]*", re.MULTILINE)
 #: What Java and Node write before an error that ends the program.
 _THREAD: Final = re.compile(r'^(?:Exception in thread "[^"\n]*"|Uncaught|Unhandled) ')

@@ -20,7 +20,7 @@ from msgspec.json import Decoder, Encoder
 from .model import DAY, SECOND, Defaults, Queue, State
 from .values import Value
 
-#: The kind of named thing (see ItemSet).
+#: The kind of named thing (see ItemSet) for schedules.
 SCHEDULE: Final = "schedule"
 #: The most characters of a schedule's name.
 NAME_LENGTH: Final = 200

@@ -136,7 +136,7 @@ def waiting_for(
     lease: str | None,
 ) -> Job:
     """
-    A job in progress that gives up its lease and waits for `children`; the next claim is the same attempt. If its
+    A job in progress that gives up its lease and waits for `children`; its next claim continues the attempt. If its
     cancellation was requested, it fails instead.
 
     Raises LeaseLost, LeaseRequired or NotInProgress.
@@ -377,7 +377,7 @@ def _requeued(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Stand
         attempts = standing.attempts - by_holder
     ended = _still_awaited(job) if standing.ended else ""
     if ended:
-        # The error says which dependency had failed, but the job waits for it again.
+        # Drop the error: it names the failed dependency for which the job waits again.
         notes = replace(notes, error=None, fingerprint=None)
     ready_at = _ready_at(changes, now)
     return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, ended=ended, notes=notes)
@@ -458,7 +458,7 @@ def _restarted(notes: Notes, changes: Changes) -> Notes:
 def _remembered(
     standing: Standing, now: int, outcome: str, error: str | None, fingerprint: str | None = None
 ) -> tuple[Attempt, ...]:
-    """The history with the attempt that ends now; consecutive releases share an entry, so that no failure drops out."""
+    """The history with the attempt that ends now; consecutive releases share an entry, so they displace no failure."""
     history = standing.notes.history
     if outcome == _RELEASED and history and history[-1].outcome == _RELEASED:
         latest = replace(history[-1], worker=standing.worker, ended=now, times=history[-1].times + 1)

@@ -86,7 +86,7 @@ class AddingCommand(QueueCommand[A_co], frozen=True, kw_only=True):
         return [self, *(self._part(name, uids) for name, uids in elsewhere.items())] if elsewhere else (self,)
 
     def _awaited_elsewhere(self) -> dict[str, set[str]]:
-        """The uids of jobs in other queues on which new jobs depend, by queue."""
+        """The jobs of other queues that new jobs depend on: their uids, by queue."""
         found: dict[str, set[str]] = {}
         for job in self.new_jobs:
             for queue, uid in job.depends_on:
@@ -190,14 +190,14 @@ class Adding:
     server_defaults: Defaults
     now: int
     new_id: NewId
-    #: The other queues that have jobs on which the new jobs depend, and the key's grant for each.
+    #: The other queues whose jobs the new jobs depend on, with the key's grant for each.
     elsewhere: Mapping[str, tuple[Table, Grant]] = _NOWHERE
     #: The request's field with the list of jobs, for errors.
     place: str = "jobs"
     new: list[Job] = field(factory=list)
-    #: The uids of the request, whose jobs may depend on each other in any order.
+    #: The uids in the request; its jobs may depend on each other in any order.
     uids: frozenset[str] = frozenset()
-    #: The uids of stored jobs that were found by their unique keys, by the uid in the request.
+    #: For each uid in the request whose job was not added: the uid of the stored job that holds its unique key.
     found: Mapping[str | None, str] = MappingProxyType({})
     _by_uid: dict[str, Job] = field(factory=dict)
     #: The holders of unique keys; None until a new job has a unique key.
@@ -270,7 +270,7 @@ class Adding:
         return results
 
     def _check_found(self, one: tuple[NewJob, Added]) -> None:
-        """Raise DependencyExists if a new job depends on a job of the request in whose place a stored job was found."""
+        """Raise DependencyExists if a new job depends on a job of the request that was not added; see `found`."""
         request, added = one
         for queue, uid in request.depends_on if added.new else ():
             if queue == self.table.queue.name and uid in self.found:
@@ -356,7 +356,7 @@ class Adding:
             self.circles.check(depends_on, (self.table.queue.name, batch_key(batch)), f"the batch {batch}")
 
     def _table(self, queue: str) -> tuple[Table, Grant]:
-        """The table of a queue that holds jobs on which new ones depend, and the key's grant there."""
+        """The table of a queue whose jobs the new jobs depend on, and the key's grant there."""
         return (self.table, self.grant) if queue == self.table.queue.name else self.elsewhere[queue]
 
     def _end(self, queue: str, uid: str) -> str:

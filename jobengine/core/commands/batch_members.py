@@ -25,7 +25,7 @@ def existing_batch(table: Table, name: str) -> Batch:
 
 def check_takes_jobs(table: Table, name: str) -> None:
     """
-    Check that a batch takes new jobs. A closed one takes them until it ends, so that its jobs may add to it.
+    Check that a batch takes new jobs. A closed batch takes jobs until it ends, so that its own jobs may add some.
 
     Raises BatchNotFound or BatchEnded.
     """

@@ -18,7 +18,7 @@ __all__ = ["WaitFor"]
 
 
 class WaitFor(AddingCommand[Job], frozen=True, kw_only=True):
-    """Give up the lease of a job, add jobs, and let the job wait for them; its next claim is the same attempt."""
+    """Give up the lease of a job, add jobs, and let the job wait for them; its next claim continues the attempt."""
 
     roles = WORKERS
 

@@ -62,8 +62,8 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
 
     def renew_key(self, tables: TableSet) -> Sequence[Fact]:
         """
-        The fact that stores a digest of the owner's key in a queue from the Go version, which has only a digest of the
-        key's SHA-512. No fact if nothing is to change.
+        For a queue from the Go version, the fact that replaces the digest of its owner's key; see with_own_digest. No
+        fact if nothing is to change.
 
         Apply it before the command is decided. Leaving it out does no harm: the key still opens the queue.
         """

@@ -25,7 +25,7 @@ class KeyTaking:
     _holders: dict[str, dict[str, Job]] = field(factory=dict)
     #: The indexes of the jobs that the request has added, by uid.
     _new: dict[str, int] = field(factory=dict)
-    #: The stored jobs that the request has replaced, and the finished jobs that have lost their keys to it, by uid.
+    #: The stored jobs that the request has replaced, by uid; and the finished jobs that have lost their keys to it.
     _replaced: dict[str, Job] = field(factory=dict)
     _without_key: list[Job] = field(factory=list)
 
@@ -45,7 +45,7 @@ class KeyTaking:
         return job_to_keep([*self.of(key).values()], rule, self.now)
 
     def enter(self, key: str, job: Job, index: int) -> None:
-        """Give a key to a new job, the one with this index in the request; finished former holders lose it."""
+        """Give a key to a new job, the one with this index in the request; holders that have finished lose it."""
         holders = self.of(key)
         # Most keys are free.
         for one in [*holders.values()] if holders else ():

@@ -40,7 +40,7 @@ class Step(Value, frozen=True, kw_only=True):
     moved: Moved
     #: The elapsed time of the first step.
     since: int
-    #: The pace of the jobs that follow.
+    #: The pace for the next step.
     pace: Pace | None
 
 

@@ -212,7 +212,7 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
 
 
 def _lacks_claims(table: Table, now: int, activity: RecentActivity) -> bool:
-    """Whether the queue, which is not paused, has no claims; see Explanation."""
+    """Whether the queue lacks claims although it is not paused; see Explanation."""
     waiting, last = activity.claims(table.queue.name)
     return not table.queue.paused and not waiting and (last is None or now - last > _PRESENT_FOR)
 
