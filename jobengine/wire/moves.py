@@ -79,7 +79,7 @@ def dead_letter_value(queue: Queue) -> dict[str, Any]:
 
 
 def may_return(explanation: Explanation) -> bool:
-    """Whether a job failed in a dead-letter queue, so that it may be moved back: such a queue has none itself."""
+    """Whether a failed job may be moved back: it was moved into its queue, which has no dead-letter queue itself."""
     job = explanation.job
     return job.state is State.FAILED and job.spec.rare.moved_from is not None and explanation.queue.dead_letter is None
 

@@ -30,7 +30,7 @@ from .request_head import BadInput, one_of
 
 #: How many of its next times a schedule shows.
 _NEXT: Final = 5
-#: The most letters of an abbreviation that is taken for a time zone's name.
+#: An unknown time zone of at most so many letters, all capitals, is taken for an abbreviation.
 _ABBREVIATION: Final = 4
 #: The longest text of a time with its offset.
 _LONGEST_TIME: Final = "9999-12-31T23:59:59+00:00:00"

@@ -9,7 +9,7 @@ from msgspec import Struct
 from .time_text import LAST_SECOND
 from .unknown_fields import advice_of
 
-#: Marks the place in msgspec's errors; only this module depends on their wording.
+#: Marks the place in msgspec's errors. This module, unknown_fields and strict_json depend on their wording.
 _PLACE: Final = " - at `$"
 _MISSING: Final = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _TYPE: Final = re.compile(r"Expected `([a-z]+(?: \| [a-z]+)*?)(?: \| null)?`, got `([a-z]+)`")
