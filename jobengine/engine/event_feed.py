@@ -20,9 +20,9 @@ from ..core.model import FAILED, EventBatch, JobEvent, State
 _KEPT: Final = 10_000
 #: The event number in an id has fewer digits than this.
 _DIGITS: Final = 19
-#: If more events than this wait for a watcher, the next event ends its stream. Not fewer than one request may cause.
+#: If more events than this wait for a watcher, the next event ends its stream. One request may cause as many as this.
 _BACKLOG: Final = 10_000
-#: The most events in a batch, which all watchers share, in encoded form as well.
+#: The most events in a batch; all watchers share one batch and its encoded form.
 _PIECE: Final = 500
 
 

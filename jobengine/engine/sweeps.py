@@ -69,8 +69,8 @@ async def move_matching(engine: Asks, clock: IReactorTime, wanted: c.MoveMatchin
         page = await engine.ask(listing)
         uids = tuple(job.spec.uid for job in page.jobs)
         if uids:
-            # If the list has waited for a commit, this turn of the reactor also prepares the next write. So move in
-            # the next turn: the write of the moves, with a part of a compaction, is then prepared separately.
+            # If the list had to wait for a commit, this turn of the reactor also prepares the next write. Move in the
+            # next turn, so that the moves, with a part of a compaction, are prepared as a write of their own.
             await deferLater(clock, 0)
             step = await engine.ask(replace(_first_step(wanted), uids=uids, pace=step.pace, before=step.since))
             total += step.moved
