@@ -38,7 +38,7 @@ _VALID: Final = 12_000
 _OLD: Final = 3_600_000
 #: Seconds for which rows are cached.
 _READ: Final = 1.0
-#: The most waiting claims, and the most origins of workers, in a row.
+#: How many waiting claims, and how many worker origins, a server's row in the database holds at most.
 _MOST: Final = 1_000
 _WRITE_CLAIMERS: Final = named("write_claimers")
 _DELETE_OLD_CLAIMERS: Final = named("delete_old_claimers")
@@ -176,7 +176,7 @@ class SharedClaims:
 
 
 def _some(origins: Mapping[str, Mapping[str, Origin]], most: int) -> dict[str, dict[str, Origin]]:
-    """The origins of at most `most` workers, preferring the latest claims of each queue."""
+    """The origins of at most `most` workers; of each queue, the workers with the latest claims."""
     some: dict[str, dict[str, Origin]] = {}
     for name, its in origins.items():
         if most <= 0:

@@ -1,4 +1,4 @@
-"""Ends the threads of a server's connections, also if the database does not answer."""
+"""Ends the threads of a server's connections, even if the database does not answer."""
 
 from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Final
@@ -19,8 +19,8 @@ async def end_threads(threads: Sequence[Thread], last: Coroutine[Any, Any, None]
     """
     Run `last`, which uses the threads, and end them.
 
-    If the database does not answer, as on a frozen host, the threads are left, and the process ends without them: no
-    caller was told that a change for which a thread still waits is made.
+    If the database does not answer, as on a frozen host, the threads are left, and the process ends without them: a
+    change for which a thread still waits was not acknowledged to any caller.
     """
     late: Deferred[None] = Deferred()
     timer = clock.callLater(_PATIENCE, late.callback, None)

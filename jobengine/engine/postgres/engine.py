@@ -99,7 +99,7 @@ class PostgresEngine:
     _shared: Shared = field(factory=Shared, init=False)
     _waiters: Waiters = field(init=False)
     _openings: Openings = field(init=False)
-    #: The names of queues with flow, as far as they were used here.
+    #: The names of those queues with flow that tasks of this server have used.
     _flows: set[str] = field(factory=set, init=False)
     _watches: Watches = field(factory=Watches, init=False)
     _sweeper: Sweeper = field(init=False)
@@ -369,7 +369,7 @@ class PostgresEngine:
         return result
 
     def _reconnect(self) -> None:
-        """Let lanes that could not connect try again, even without tasks: then the log tells when all are connected."""
+        """Reconnect lanes that could not connect, even without tasks: so it is logged when all are connected."""
         for lane in self._lanes:
             if lane.session.connection.trouble:
                 lane.thread(lane.session.connection.reconnect)

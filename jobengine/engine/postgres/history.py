@@ -29,7 +29,7 @@ _PAUSE: Final = 5.0
 
 @define(kw_only=True, eq=False)
 class HistoryKeeper:
-    """Writes the counts of this server to the database, some seconds after the first that is not written."""
+    """Writes this server's counts to the database, some seconds after a count has changed."""
 
     clock: IReactorTime
     activity: ServerActivity

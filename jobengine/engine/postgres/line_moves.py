@@ -2,7 +2,7 @@
 Lets one server move the jobs of a queue to their new places, and another continue if that server has ended.
 
 The column `moving` of a queue is the time, by the database's clock, until which a server moves its jobs. That server
-renews it; once it has passed, any server takes up the move.
+keeps extending this time; once it has passed, any server takes up the move.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -56,7 +56,7 @@ class LineMoves:
         self._mover = LineMover(self.engine, self.clock, self._claimed)
 
     def begin(self, queue: Queue) -> None:
-        """Begin to move the jobs of a queue; see LineMover."""
+        """Start moving the jobs of a queue to their new places; see LineMover."""
         self._mover.begin(queue)
 
     def look(self) -> None:
@@ -76,7 +76,7 @@ class LineMoves:
             await leaving.addErrback(self._failed)
 
     async def _claimed(self) -> None:
-        """Claim a move for this server, before waiting until it may begin."""
+        """Claim a move for this server, then wait until it may begin."""
         self._go_on(await self.lane.thread(lambda: self.lane.session.run(self._take)))
         await self.ready()
 

@@ -76,7 +76,7 @@ class Recount:
     groups: int = 0
     #: How many jobs had wrong dependencies.
     dependencies: int = 0
-    #: For how many jobs the table `failure` was wrong.
+    #: How many jobs had a wrong, missing or needless row in the table `failure`.
     failures: int = 0
     #: The numbers of damaged queues, whose counts were not changed.
     damaged: list[int]
@@ -99,7 +99,7 @@ def recount(connection: "Connection[Row]", rows: Rows, progress: Callable[[int, 
         except DamageFound as found:
             set_apart(connection, rows, found.jobs, 0)
         except (SerializationFailure, DeadlockDetected):
-            # A damaged row was restored or deleted, or another recount was faster.
+            # A damaged row was restored or deleted meanwhile, or another recount has changed the same counts.
             continue
         else:
             return evolve(done, groups=groups)

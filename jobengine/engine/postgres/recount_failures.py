@@ -1,4 +1,7 @@
-"""Derives the table `failure` from the jobs: for a recount (see recount.py), and for jobs of older versions."""
+"""
+Derives the table `failure` from the jobs: for a recount (see recount.py), and when a database of an older version is
+migrated.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -47,7 +50,7 @@ class FailureCounting:
                     self.count(number, self.rows.job(queues[number], uid, sealed, standing))
 
     def wrong(self, connection: "Connection[Row]", numbers: Sequence[int]) -> list[Child]:
-        """The jobs whose rows in the table `failure` are wrong or missing, and those with a row too many."""
+        """The jobs whose row in the table `failure` is wrong or missing, or that should have none."""
         rest, wrong = dict(self._found), list[Child]()
         for number, uid, key, at in _LIST_FAILURE_ROWS.execute(connection, queue_ids=[*numbers]):
             if rest.pop((number, uid), None) != (key, at):

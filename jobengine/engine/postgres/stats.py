@@ -63,8 +63,8 @@ def figures_of(
     ]
 
 
-#: The most ends of delays to remember for each queue. Without a limit they would pile up when other servers claim or
-#: remove the jobs.
+#: How many delayed jobs of a queue are remembered at most, with the end of their delay. Without a limit they would pile
+#: up when other servers claim or remove the jobs.
 _DELAYS: Final = 10_000
 
 
@@ -77,7 +77,7 @@ class ServerActivity:
     #: This server's number in the table `history`.
     server: int = field(factory=lambda: randbits(62), init=False)
     _activity: Activity = field(init=False)
-    #: The queues that have counts: the queue's number in the database, by name.
+    #: The numbers, in the database, of the queues that have counts, by name.
     ids: dict[str, int] = field(factory=dict, init=False)
     _lock: Lock = field(factory=Lock, init=False)
 

@@ -3,8 +3,8 @@ Expires jobs each second, and at the nearest known deadline.
 
 No server leads: every server sweeps, and skips jobs that another has locked. A sweep reads all queues, 2.5 µs each, and
 is followed by a rest, so that sweeps usually take at most a tenth of the time. A rest lasts at most a second, so that
-jobs expire about a second late at most: with 100,000 queues a sweep took 0.26 s, and sweeps took a fifth of the time.
-While many jobs expire there is no rest.
+jobs expire at most about a second late. With 100,000 queues, where a sweep took 0.26 s, sweeps therefore took a fifth
+of the time. While many jobs expire there is no rest.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ class Sweeper:
 
     @property
     def lacks_answer(self) -> bool:
-        """Whether the running sweep has waited long for the database, as for one whose host is frozen."""
+        """Whether the running sweep has waited long for the database, as it does if the database's host is frozen."""
         is_running = self._timer is not None and not self._timer.active()
         return is_running and self.clock.seconds() - self._began > _PATIENCE
 

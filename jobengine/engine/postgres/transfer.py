@@ -63,7 +63,8 @@ class Contents:
     #: How far the wall clock is ahead of elapsed time, in milliseconds.
     ahead: int
     _known: dict[int, Queue]
-    #: The damaged rows, which are skipped. Queues are listed from the start, jobs as they are read.
+    #: Descriptions of the damaged rows, which are skipped: those of queues from the start, those of jobs and named
+    #: things once they are read.
     damaged: list[str]
 
     @property

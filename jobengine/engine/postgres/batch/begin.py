@@ -218,8 +218,8 @@ def _check_lack(found: Sequence[Row]) -> None:
 
 def check_usable(connection: "Connection[Row]") -> None:
     """
-    Raise StorageError at a server's start if tables or rights are missing. That the database is read-only is no reason:
-    it may be a standby that takes over.
+    Raise StorageError at a server's start if tables or rights are missing. A read-only database is accepted: it may be
+    a standby that will take over.
     """
     try:
         with suppress(ReadOnlySqlTransaction):
@@ -399,7 +399,7 @@ class ClockSteps:
 
     def _accepts(self, reading: ClockReading, jump: int, reference: _Reference) -> bool:
         """
-        Whether to accept a jump of elapsed time as a correction by another server.
+        Whether to accept a jump of elapsed time, because another server has corrected the clock.
 
         When a machine stops for a while, its servers mistake the pause for a change of the database's clock, and
         correct elapsed time. Servers of other machines undo that correction, and the servers of this machine must

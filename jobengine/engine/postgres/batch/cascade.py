@@ -25,7 +25,10 @@ FollowUp = Callable[["Connection[Row]", Sequence[Parent] | None], Result | None]
 
 
 def followed(run: Run, follow_up: FollowUp, result: Result, own: Sequence[Parent] | None) -> Result:
-    """The result of a batch together with its follow-ups; ends that are still left go to the next sweep."""
+    """
+    The result of a batch, merged with its follow-ups. Those beyond _MOST transactions, or after a storage error, are
+    left to the next sweep.
+    """
     for _ in range(_MOST):
         try:
             more = run(partial(_call, follow_up, own))
@@ -43,7 +46,10 @@ def followed(run: Run, follow_up: FollowUp, result: Result, own: Sequence[Parent
 
 
 def moved(run: Run, move: "Callable[[Connection[Row]], Result | None]", result: Result) -> Result:
-    """The result of a batch with the moves of failed jobs into dead-letter queues; a sweep moves jobs that are left."""
+    """
+    The result of a batch, merged with the moves of its failed jobs into dead-letter queues. After an error, a sweep
+    moves the rest.
+    """
     try:
         while more := run(move):
             result = merged(result, more)
@@ -70,7 +76,7 @@ def _call(follow_up: FollowUp, own: Sequence[Parent] | None, connection: "Connec
 
 
 def claims_again(tasks: Sequence[Task], outcomes: Sequence[Outcome[Any]]) -> Mapping[int, c.Claims]:
-    """The claims, by number of the task, that found no job, but may get one that their own updates have released."""
+    """By task number: the claims that have found no job, but whose own updates may have released one by now."""
     return {
         number: replace(task, updates=())
         for number, (task, outcome) in enumerate(zip(tasks, outcomes, strict=False))
@@ -79,7 +85,7 @@ def claims_again(tasks: Sequence[Task], outcomes: Sequence[Outcome[Any]]) -> Map
 
 
 def with_claimed(first: Result, again: Sequence[int], second: Result) -> Result:
-    """The result of a batch and of its claims that were carried out `again`."""
+    """The result of a batch whose claims with the numbers `again` were repeated, with the result `second`."""
     outcomes = list(first.outcomes)
     for number, outcome in zip(again, second.outcomes, strict=False):
         before = outcomes[number]

@@ -25,7 +25,7 @@ from ..sql import named
 from .regroup import flows_locked, regroup_all
 from .write import tally
 
-#: The number of jobs to examine after a damaged job: damaged rows are often neighbours.
+#: How many of the jobs behind a damaged one are examined too: damaged rows are often neighbours.
 _FOLLOWING: Final = 100
 #: What is logged about a job that is set apart.
 DAMAGED: Final = f"job {{uid}} of queue {{queue}} is damaged and was passed over: {{why}}. {WHERE_TO_READ}"

@@ -70,7 +70,7 @@ def wanted_there(
     now: Now, tables: Mapping[str, LoadedTable], targets: Mapping[str, LoadedTable]
 ) -> list[tuple[int, str]]:
     """
-    The jobs to load before loaded jobs can move: jobs with the same uids in the dead-letter queues, if there are any.
+    The jobs to load before loaded jobs can move: those in the dead-letter queues that have the same uids, if any.
 
     Each is given by queue number and uid.
     """

@@ -44,7 +44,7 @@ from .write import Change, Writing, changes_of, with_rare_fields, write_queues
 A = TypeVar("A")
 #: The types of facts about queues.
 _OF_QUEUES: Final = frozenset({QueueCreated, QueueChanged, QueueDeleted})
-#: The types of facts about jobs, as nearly all are.
+#: The types of facts about jobs; nearly all facts are of these types.
 _OF_JOBS: Final = frozenset({JobAdded, JobChanged, JobRemoved})
 #: The commands that may delete a damaged job or queue, which no rule can read.
 _DELETING: Final = (c.DeleteJob, c.DeleteQueue)
@@ -115,7 +115,7 @@ class Batch:
     tables: LoadedTables
     #: The slot of the table `tally` in which the counts of jobs are changed; see session._SLOTS.
     slot: int
-    #: Whether the claim starts (see claim_start.py) of the queues are known.
+    #: Whether the claim starts of the queues were read after the transaction got its number; see `set_back`.
     knows_claim_starts: bool
     #: See check_flow.
     given_flow: Collection[str] = ()
@@ -148,8 +148,9 @@ class Batch:
 
     def decide(self) -> None:
         """
-        Expire due jobs, then decide the tasks in order; each task sees the changes of earlier tasks. When no loaded
-        jobs are left for a claim, that task and the later ones are left for the next batch.
+        Expire due jobs, then decide the tasks in order; each task sees the changes of earlier tasks. If a claim needs
+        jobs that were not loaded, or a task might remove a job whose end is still to be followed up, that task and the
+        later ones are left for the next batch.
         """
         self._expire()
         self._follow_up()
@@ -216,7 +217,7 @@ class Batch:
             self.links.take_unfinished(answers[-2] if len(answers) > 1 else ())
 
     def result(self) -> Result:
-        """The result, once all statements are built."""
+        """The result; call this once all statements are built."""
         soonest = min(filter(None, (self._writing.soonest(self._now.ahead), self._next_firing())), default=None)
         turns = {name: table.turns for name, table in self.tables.queues.items() if table.turns is not None}
         opens = {name: its.opens for name, its in turns.items() if its.opens is not None}
@@ -255,7 +256,10 @@ class Batch:
                 self._facts += [fact for fact in due if type(fact) in (ItemSet, QueueChanged)]
 
     def _is_too_early(self) -> bool:
-        """Whether a task that removes jobs may remove some that this batch has completed, and others depend on."""
+        """
+        Whether this batch has completed a job on which others depend: then a task that removes jobs must wait, since it
+        might remove that job before its end is followed up.
+        """
         awaited = {(name, uid) for name, table in self.tables.queues.items() for uid in table.awaited}
         for one in self._jobs():
             dependencies = None if one.new is None else one.new.spec.rare.dependencies
@@ -347,7 +351,7 @@ class Batch:
             self._effects += self.tables.apply(facts)
 
     def _end_gates(self) -> None:
-        """Remove the gates that claims have found to be over."""
+        """If the batch changes anything, remove the loaded gates that have no more effect."""
         for name, table in self.tables.queues.items():
             if table.groups_loaded is not None and self.tables.locked and self._facts:
                 over = table.groups_loaded.gates_over(self._now.elapsed)
@@ -374,7 +378,7 @@ class Batch:
             self._reordered += all_placed(tables[name], known[name].id, flow)
 
     def _grouped(self) -> dict[tuple[int, int], int]:
-        """The changes of the numbers of jobs in all groups together, by queue number and place in the tally."""
+        """By queue number and place in the tally: how the number of jobs in all groups together changes."""
         return {place: by for groups, _ in self._of_groups for place, by in groups.grouped().items()}
 
     def _made_last(self) -> list[Statement]:

@@ -21,7 +21,7 @@ from ..sql import named
 from .links import BatchLinks
 from .write import Change
 
-#: The most jobs of a deleted queue whose ends are followed up at a time, before the deletion.
+#: Before a queue is deleted, the ends of at most this many of its jobs are followed up.
 _MOST: Final = 1_000
 _FIND_OWN_ENDED: Final = named("find_own_ended")
 _FIND_ENDED_OF_QUEUES: Final = named("find_ended_of_queues")
@@ -44,7 +44,7 @@ class EndsFirst:
     _queues: set[Parent] = field(factory=set, init=False)
 
     def check(self, connection: "Connection[Row]", changes: Sequence[Change], links: BatchLinks | None) -> None:
-        """Raise EndsWanted if the end of a job to be removed is to be followed up. These jobs are locked."""
+        """Raise EndsWanted if a job is to be removed whose end was not followed up yet. The jobs are locked already."""
         if links is None:
             return
         gone = {one for one in links.eager if not one[1]} - self._queues

@@ -35,7 +35,7 @@ _MOST: Final = (1 << 63) - 1
 
 
 def may_be_failure(job: Job | None) -> bool:
-    """Whether a job may be in a group of failures; quick, since nearly all jobs are not."""
+    """Whether a job may be in a group of failures. A quick check, which rules out nearly all jobs."""
     return job is not None and (job.standing.state is FAILED or job.standing.notes.retrying)
 
 

@@ -58,8 +58,8 @@ def group_changes(
     items: Sequence[ItemSet], known: Mapping[str, Known], tables: Mapping[str, LoadedTable]
 ) -> list[tuple[GroupChanges, Iterable[Statement]]]:
     """
-    The group changes of a batch, by queue in the order of locks, each with its statements; these are built as they are
-    read, once. Raises Redo, see begin_claim.
+    The group changes of a batch, by queue in the order of locks, each with its statements. The statements are built
+    while they are iterated, which is possible only once. Raises Redo, see begin_claim.
     """
     made = list[tuple[GroupChanges, Iterable[Statement]]]()
     for name in sorted(known, key=lambda name: known[name].id):

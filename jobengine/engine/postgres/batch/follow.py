@@ -119,13 +119,13 @@ class _Stand:
 
     @property
     def is_to_mark(self) -> bool:
-        """Whether the row of a job does not say yet that others depend on it, or that its retention is put off."""
+        """Whether a job's row still has to record that others depend on the job, or that its retention is put off."""
         lacks_mark = self.awaited is None and self.is_linked
         return self.is_sound and (lacks_mark or (self.is_finished and self.kept is None and self.keeps))
 
     @property
     def end(self) -> str | None:
-        """The end of a job, for those that depend on it; None if it is not known."""
+        """How a job stands for the jobs that depend on it: one of the characters of Standing.ended; None if unknown."""
         if self.place is None:
             return UNMET
         if is_set_apart(self.place):
@@ -145,7 +145,7 @@ class FollowUps:
     #: The jobs and batches to follow up again: more jobs depend on each than one transaction changes, or it has changed
     #: meanwhile.
     left: dict[Parent, None] = field(factory=dict, init=False)
-    #: The jobs and batches of queues that were deleted, for which rows were left.
+    #: The jobs and batches of deleted queues for which `_spread` has left new rows.
     spread: list[Parent] = field(factory=list, init=False)
     tables: LoadedTables = field(init=False)
     #: The batches that may have to end or to be resumed: queue number and key, with the name.
@@ -176,7 +176,8 @@ class FollowUps:
         self._lock(stands, sorted(self._locked))
         self._children = [child for child in found if child[0] in self._by_id]
         before, stands = stands, self._read(parents)
-        # A job whose row did not say yet that others depend on it leaves no row in `ended` if it ends before the lock.
+        # If the row of a job did not record yet that others depend on the job, and the job ended before the lock, it
+        # has left no row in `ended`.
         self.left.update((one.parent, None) for was, one in zip(before, stands, strict=True) if was.end != one.end)
         self._mark(stands)
         self._load_others()
@@ -412,7 +413,7 @@ class FollowUps:
         return found
 
     def _ended(self, job: Job, parents: Collection[Parent]) -> str:
-        """The characters of a job's dependencies as they stand; those that are not `parents` may only become MET."""
+        """The new value of a job's Standing.ended. Dependencies that are not among `parents` may only become MET."""
         old, new, dependencies = job.standing.ended, ended_now(job, self.tables), job.spec.rare.dependencies
         if new == old or dependencies is None:
             return new

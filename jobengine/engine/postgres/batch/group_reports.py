@@ -65,7 +65,7 @@ def page_of(
     ).fetchall()
     found: list[tuple[str, int]] = []
     for row in answer[:limit]:
-        # The columns of the page, then those of its settings and its gate.
+        # The columns that group_of takes: those of the group, and the records of its settings and its gate.
         columns = (*row[:12], *row[15:17])
         try:
             its = group_of(groups.rows, groups.queue(), columns)
@@ -103,7 +103,7 @@ def ahead_of(groups: LoadedGroups, rank: Rank) -> int:
 
 
 def claimable_of(groups: LoadedGroups) -> tuple[int, int | None]:
-    """How many jobs could be claimed now, and when the oldest of all groups' first jobs was added."""
+    """How many jobs could be claimed now, and when the oldest of the groups' first jobs was added."""
     limits, strict = groups.flow.group_limits, groups.flow.group_order is GroupOrder.STRICT
     ((number, oldest),) = _COUNT_CLAIMABLE.execute(
         groups.connection,

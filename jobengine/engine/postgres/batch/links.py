@@ -1,7 +1,7 @@
 """
 The dependencies and batches of jobs that a transaction writes, once its commands are decided.
 
-If no changed job has any, which one check of each changed job shows, nothing is written.
+If no changed job has any, nothing is written; one check of each changed job finds that out.
 """
 
 from collections import Counter
@@ -110,7 +110,7 @@ class BatchLinks:
     lazy: dict[Parent, None] = field(factory=dict, init=False)
     _written: dict[tuple[Child, Parent], Link] = field(factory=dict, init=False)
     _deleted: list[tuple[Child, Parent]] = field(factory=list, init=False)
-    #: The jobs that are not changed otherwise, but on which others depend now; with their column `kept`.
+    #: The jobs on which others depend now, and which are not changed otherwise; with their column `kept`.
     _awaited: dict[Child, int | None] = field(factory=dict, init=False)
     _counts: BatchDeltas = field(factory=Counter, init=False)
     #: The batches of which a job has finished or was removed: queue number and key, with the parent.
@@ -128,7 +128,8 @@ class BatchLinks:
             if end_of_job(one.old) != end_of_job(one.new):
                 self.eager[self.rows.name(one.queue.queue.name), one.uid] = None
             elif one.new is not None and is_finished(one.new) and not self.linked.frees(one):
-                # This change puts off the job's retention, but perhaps no job waits for it any more.
+                # This change puts off the job's retention, although perhaps no job depends on it any more: a follow-up
+                # finds out.
                 self.lazy[self.rows.name(one.queue.queue.name), one.uid] = None
 
     def note_item(self, effect: ItemEffect) -> None:
@@ -190,13 +191,14 @@ class BatchLinks:
             self.lazy[parent] = None
 
     def _note_awaited(self, awaited: Awaited, link: Link, changed: set[Child], *, is_new: bool) -> None:
-        """Record that a job depends on another now, or on a batch, which may have ended already."""
+        """Record that a job now depends on another job or a batch, which may have ended already."""
         (name, uid), (mark, keeps) = awaited, link
         table, is_batch = self.tables.get(name), batch_in(uid) is not None
         parent = None if table is None or is_batch else table.jobs.get(uid)
         if parent is None or self.is_follow_up:
-            # The job may have been deleted in the same transaction. A job that a follow-up queues again may depend on
-            # a job that is not locked, or whose retention begins in this transaction. The batch of a new job is new.
+            # The job may have been deleted in the same transaction. A job that a follow-up queues again may depend on a
+            # job that is not locked, or whose retention begins in this transaction. When a job is added, it depends on
+            # a batch only if that batch is new too, and so has not ended.
             if not (is_new and is_batch):
                 self.eager[parent_of(self.rows, awaited)] = None
             return

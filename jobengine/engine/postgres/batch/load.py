@@ -37,7 +37,7 @@ from .queries import Claiming
 from .tables import LoadedTable
 
 _first: Final = itemgetter(0)
-#: The needs of a command about all queues, for each queue that it shows.
+#: What a command about all queues needs of each queue that it shows.
 _SHOWN: Final = Needs(counts=True, periods=True)
 
 
@@ -58,7 +58,7 @@ def begin_and_load(
     Begin a transaction and load what the tasks need, in one round trip; only for tasks that may share a batch. `guess`
     has their queues as last read. Returns None for the tables if a queue has changed since, or has due jobs.
     """
-    # Plan for the time 0, at which no key and no job has expired: then at least the needed rows are loaded.
+    # Plan for the time 0, at which no key and no job has expired: so no row that is needed is left out.
     wanted = [plan(task, guess, 0) for task in tasks]
     tables = LoadedTables(now=Now(0, 0, guess), planned=wanted, locked=changes_jobs(tasks))
     tables.find_groups(connection, rows)
@@ -264,7 +264,7 @@ class _Loading:
             table.unloaded -= len(table.jobs) - number
 
     def _schedules_counted(self, parts: Sequence[PlannedPart]) -> list[Query]:
-        """The query for the counts of schedules, of queues whose commands need them."""
+        """The query for the counts of schedules in those queues whose commands need them."""
         shown = {part.command.queue for part in parts if part.needs.count_schedules}
         if any(isinstance(one.task, c.CountQueues) for one in self.tables.planned):
             shown |= {table.queue.name for table in self._shown(parts).values()}

@@ -39,7 +39,7 @@ _Place = tuple[int, bytes]
 
 
 class KeysWanted(Exception):
-    """A batch must lock the keys of named things before its jobs: it is to be carried out again, with these keys."""
+    """A batch needs named things whose keys it has not locked: repeat it, with these keys to lock before its jobs."""
 
     def __init__(self, keys: Sequence[Key]) -> None:
         super().__init__("keys of named things")
@@ -64,7 +64,7 @@ class LinkLoading:
     by_id: Mapping[int, LoadedTable]
     #: The uids of the jobs that are searched for circles of dependencies, by queue.
     _named: dict[str, set[str]] = field(factory=dict, init=False)
-    #: The uids among `_named` for which other jobs wait, by queue.
+    #: Those of the uids in `_named` for which other jobs wait, by queue.
     _awaited: dict[str, set[str]] = field(factory=dict, init=False)
 
     def prepare(self, parts: Iterable[PlannedPart]) -> None:
@@ -99,10 +99,10 @@ class LinkLoading:
 
     def load_batches(self, parts: Sequence[PlannedPart]) -> None:
         """
-        Load the batches of loaded jobs that a command may remove, or that may expire, and the schedules of jobs that
-        are moved.
+        Load the batches of those loaded jobs that a command may remove or that may expire, and the schedules of jobs
+        that are moved.
 
-        Raises KeysWanted if others have locked one of their keys: waiting for it now could be a deadlock.
+        Raises KeysWanted if others have locked the key of one of these: waiting for the key now could cause a deadlock.
         """
         is_any_due = self.tables.now.is_any_due
         wanted = [self.tables.queues[part.command.queue] for part in parts if part.needs.batches]

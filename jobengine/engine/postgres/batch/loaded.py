@@ -64,7 +64,7 @@ class LoadedTables:
         return len(tasks) == 1 and isinstance(tasks[0], c.Claims) and not tasks[0].updates and len(tasks[0].parts) == 1
 
     def forget_groups(self) -> None:
-        """Forget the groups after a batch: with all that they refer to, they would be left to the garbage collector."""
+        """Forget the groups after a batch: they are part of cycles, which only the garbage collector would free."""
         for table in self.queues.values():
             if table.groups_loaded is not None:
                 table.groups_loaded.forget()

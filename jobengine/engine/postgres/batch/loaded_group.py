@@ -29,7 +29,7 @@ class LoadedGroup:
     ready: Loading[Rank]
     settings: GroupSettings = NO_SETTINGS
     gate: Gate = OPEN
-    #: Whether the database has a place in turn for it: in strict order, whether its first job was ready.
+    #: Whether the group has a place in turn in the database; in strict order that shows that its first job was ready.
     is_placed: bool = True
     damaged: bool = False
     #: Whether others have locked one of its ready jobs: in strict order none of its jobs is claimed then.

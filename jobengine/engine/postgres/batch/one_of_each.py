@@ -1,9 +1,8 @@
 """
 The most frequent claim of many jobs: it takes the first job of each of the next groups.
 
-A fast path: whether a claim takes just these jobs is seen from the rows of the groups. Then it needs neither a
-LoadedGroup for each nor the order of turns, which saves a quarter of the claim's time in Python. Otherwise turns.py
-decides.
+A fast path: the rows of the groups show whether a claim takes just these jobs. If so, neither LoadedGroups nor the
+order of turns are needed, which saves a quarter of the claim's time in Python. Otherwise turns.py decides.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ from ..database.pipeline import Row
 from .groups import LoadedGroups
 from .loaded_group import second_of
 
-#: Groups are changed before a claim is decided only if it takes at least so many jobs, with at most so many bytes.
+#: A claim's groups are changed before the claim is decided only if it takes at least _LEAST jobs, with at most
+#: _MOST_BYTES of records.
 _LEAST: Final = 100
 _MOST_BYTES: Final = 8 << 20
 

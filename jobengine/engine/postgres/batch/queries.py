@@ -86,7 +86,7 @@ class Claiming(Value, frozen=True, kw_only=True):
     queue_id: int
     #: The digests of the tags.
     tags: Sequence[bytes]
-    #: The most jobs for all of the batch's claims from this queue.
+    #: How many jobs all these claims may take together.
     most: int
     #: The uids of the queue's jobs that are also loaded by uid.
     uids: Sequence[str]

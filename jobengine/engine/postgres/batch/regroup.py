@@ -81,12 +81,12 @@ def _make_lost(connection: "Connection[Row]", rows: Rows, changes: GroupChanges,
 
 
 def regroup_all(connection: "Connection[Row]", rows: Rows, queues: Mapping[int, Queue], slot: int) -> None:
-    """Correct the groups of all queues with flow among these; the transaction has locked them."""
+    """Correct the groups of the given queues that have flow; the transaction has locked these queues."""
     for queue_id, queue in sorted(queues.items()):
         if queue.flow is not None:
             regroup(connection, rows, queue_id, queue, slot)
 
 
 def flows_locked(queues: Mapping[int, Queue]) -> list[Statement]:
-    """The statement that locks all queues with flow among these, by number."""
+    """The statement that locks the given queues that have flow."""
     return flow_locked(queue_id for queue_id, queue in queues.items() if queue.flow is not None)

@@ -96,7 +96,7 @@ class Session:
     #: The SQL expression that reads the time.
     clock: LiteralString = DATABASE_CLOCK
     #: A lock that is held while a large batch is decided, so that one thread decides while another waits for the
-    #: database. Otherwise the threads would share the interpreter, finish together, and then wait for the database
+    #: database. Without it, the threads would decide side by side, finish together, and then wait for the database
     #: together.
     turn: AbstractContextManager[object] = field(factory=Lock)
     #: Decides when claim starts are advanced, for all sessions of a server.
@@ -202,7 +202,7 @@ class Session:
         return result
 
     def _with_followed(self, tasks: Sequence[Task], result: Result) -> Result:
-        """The result with what follows from ended dependencies; claims get what their own updates have released."""
+        """The result, merged with the follow-ups of ended jobs; claims get jobs that their updates have released."""
         result = followed(self.run, self._follow_up, result, [*self._ended])
         again = claims_again(tasks, result.outcomes)
         if not again:
@@ -365,7 +365,7 @@ class Session:
     def _read_locked(
         self, connection: "Connection[Row]", names: Sequence[str] | None, lock: FlowLock, **how: bool
     ) -> Now:
-        """Like `_read_now`; queues with flow are locked, if the transaction writes."""
+        """Like `_read_now`, but locks queues with flow if the transaction writes, or jobs are due."""
         now = self._read_now(connection, names, **how)
         if not how.get("writes") and not now.is_any_due:
             return now

@@ -24,7 +24,7 @@ class Reach:
     """Logs that a session can't connect, once for each kind of reason, and when all sessions can connect again."""
 
     _failing: set[object] = field(factory=set, init=False)
-    #: The kinds of reasons that were logged since all sessions could connect.
+    #: The kinds of reasons that were logged since all sessions were last connected.
     _logged: set[str] = field(factory=set, init=False)
     _lock: Lock = field(factory=Lock, init=False)
     _log: Logger = field(factory=Logger, init=False)

@@ -52,7 +52,7 @@ class LoadedTable:
     A queue with the jobs and counts that a batch's commands need.
 
     A rule may use only the `needs` of its own command, even if more is loaded for other commands: for anything else
-    NotLoaded is raised. So a missing need is noticed always, and not only in some batches.
+    NotLoaded is raised. So a need that is missing is noticed in every batch, not only in some.
     """
 
     queue: Queue
@@ -110,7 +110,7 @@ class LoadedTable:
     numbers: dict[str, int] = field(factory=dict)
     #: Finds the jobs that wait for a job or batch; see Table.dependants.
     find_dependants: Callable[[Awaited, int], Sequence[tuple[str, str, str | None]]] | None = None
-    #: Return the loaded page of failures, the jobs that failed alike, and the number of groups; see Table.failures.
+    #: The functions behind `failures`, `alike` and `count_failures`; None if no command needs them.
     find_failures: Callable[[int], FoundPage] | None = None
     find_alike: Callable[[str], Alike] | None = None
     count_failed: Callable[[int], FailureCounts] | None = None

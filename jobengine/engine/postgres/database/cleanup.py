@@ -13,14 +13,14 @@ from .pipeline import Row
 _SLICE: Final = 1_000
 #: After a slice with this many unused keys, the next slice follows immediately.
 _MANY: Final = 100
-#: Milliseconds after a queue's deletion, after which no running transaction can still have read the queue.
+#: Once a queue was deleted this many milliseconds ago, no running transaction can still have read it.
 _UNSEEN: Final = 60_000
 #: Milliseconds for which events are kept.
 _EVENTS: Final = 600_000
 #: Milliseconds for which the last batch number of a lane is kept.
 _LANES: Final = 86_400_000
 
-#: The statements that remove some rows of a deleted queue from a table.
+#: What the statements `delete_gone_…` remove: each some rows of a deleted queue, from one table.
 _GONE: Final = (
     "jobs",
     "dependencies",

@@ -6,8 +6,8 @@ rules:
 
 - Only a transaction that has locked a job changes what the job depends on.
 - A transaction that ends, retries or removes a job whose column `awaited` is set leaves a row in `ended`; so does a
-  transaction after which a batch may have to end or go on. Another transaction follows it up, see follow.py: so no end
-  is lost, and no transaction waits for the jobs that depend on its own.
+  transaction after which a batch may have to end or to be resumed. Another transaction follows it up, see follow.py: so
+  no end is lost, and no transaction waits for the jobs that depend on its own.
 - A transaction that adds a dependency on a job locks the job and sets its `awaited`. A follow-up that has locked the
   job, and finds nothing that depends on it, removes `awaited`.
 """
@@ -27,7 +27,8 @@ from .arrays import bigints, byteas, texts
 from .pipeline import Statement
 from .rows import Rows
 
-#: The digest of a queue's name, with the uid of a job there, or a batch, or an empty text for the whole queue.
+#: The digest of a queue's name, and a text: the uid of a job there, a batch (see batch_parent), or empty for the whole
+#: queue.
 Parent = tuple[bytes, str]
 #: A job that depends on others: the number of its queue, and its uid.
 Child = tuple[int, str]
@@ -39,7 +40,7 @@ BatchDeltas = Counter[tuple[int, bytes, int]]
 _BATCH: Final = "batch:"
 _FAILED: Final = State.FAILED
 _STATES: Final[Mapping[int, State]] = {int(place): place.state for place in Place}
-#: By the present state of a job or batch: the marks of those dependencies on it that this state changes.
+#: By how a job or batch stands now: the dependencies on it with one of these marks have to be changed.
 MARKS: Final[Mapping[str, str]] = {
     NOT_YET: UNMET + WAITED_FOR,
     MET: NOT_YET + UNMET + WAITED_FOR,

@@ -46,7 +46,7 @@ class Seal:
         return SecretBox(self._key)
 
     def seal(self, record: bytes) -> bytes:
-        """The record, encrypted and authenticated; 40 bytes longer."""
+        """The record, encrypted and authenticated, which makes it 40 bytes longer."""
         return self.seal_all([record])[0]
 
     def seal_all(self, records: Sequence[bytes]) -> list[bytes]:

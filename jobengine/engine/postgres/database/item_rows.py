@@ -62,7 +62,7 @@ def item_of(rows: Rows, queue: Queue, row: Row) -> ItemSet:
 
 
 def all_items(connection: "Connection[Row]", rows: Rows, number: int, queue: Queue) -> Iterator[ItemSet | Damaged]:
-    """The named things of a queue; for a damaged row, the reason as text."""
+    """The named things of a queue; for a damaged row, the error."""
     for row in _LIST_QUEUE_ITEMS.execute(connection, queue_id=number):
         try:
             yield item_of(rows, queue, row)
@@ -71,7 +71,7 @@ def all_items(connection: "Connection[Row]", rows: Rows, number: int, queue: Que
 
 
 def items_written(rows: Rows, facts: Sequence[ItemSet], queues: Mapping[str, tuple[int, Queue]]) -> list[Statement]:
-    """The statements that write the last fact about each named thing; `queues` has each queue's number, by name."""
+    """The statements that write the last fact about each named thing; `queues`: number and queue, by name."""
     last = {(queues[fact.queue][0], rows.item(fact.kind, fact.name)): fact for fact in facts}
     kept = {key: fact for key, fact in sorted(last.items()) if fact.value is not None}
     gone = sorted(last.keys() - kept.keys())

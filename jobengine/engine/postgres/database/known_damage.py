@@ -48,7 +48,7 @@ class SuspectJob:
     queue_id: int
     queue: Queue
     uid: str
-    #: Whether a claim has found this row; then the ready jobs that follow are examined too.
+    #: Whether a claim has found this row; if so, the ready jobs after it are examined too.
     found_by_claim: bool = False
 
 

@@ -64,7 +64,7 @@ class Statement(Value, frozen=True):
     values: Sequence[Parameter] = ()
 
 
-#: A statement with at least this many bytes of values is sent immediately; libpq sends smaller ones together.
+#: A statement with more than this many bytes of values is sent immediately; libpq sends smaller ones together.
 _LARGE: Final = 16_384
 #: A parameter, with its name if it has one.
 _PARAMETER: Final = re.compile(r"%(?:s|\((\w+)\)s)")
@@ -85,7 +85,7 @@ class Trips:
     _names: dict[_Form, bytes] = field(factory=dict, init=False)
     #: The number of results of a statement that was sent before its round trip, see `begin`; empty if there is none.
     _begun: list[int] = field(factory=list, init=False)
-    #: The prepared statements whose results are not read yet.
+    #: The statements that were sent to be prepared, and whose results are not read yet.
     _new: dict[_Form, bytes] = field(factory=dict, init=False)
     _numbers: Iterator[int] = field(factory=count, init=False)
     _transformer: abc.Transformer = field(init=False)

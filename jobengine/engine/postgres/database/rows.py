@@ -25,8 +25,8 @@ from .known_damage import DamagedQueues
 K = TypeVar("K")
 V = TypeVar("V")
 
-#: A recount adds this to the negative `place` of a damaged row: the row no longer counts as retrying or cancelled.
-#: Before a recount it still counts, since its records can't be read.
+#: A recount adds this to the negative `place` of a damaged row: the row is then no longer counted among the retrying or
+#: cancelled jobs. Until a recount it is, since its records can't be read.
 MARKS_RECOUNTED: Final = -10
 #: The most jobs in each half of the cache.
 _KEPT: Final = 4_096
@@ -228,7 +228,7 @@ class Rows:
         return self.seal.digest(b"je-unique", key)
 
     def group(self, name: str) -> bytes:
-        """The digest by which a group and its settings are looked up; those of the last groups are cached."""
+        """The digest by which a group and its settings are looked up; the latest digests are cached."""
         return self._groups.get(name) or self._cached(self._groups, GROUP, name)
 
     def _cached(self, digests: dict[str, bytes], kind: str, name: str) -> bytes:
@@ -248,7 +248,7 @@ class Rows:
         return None if name is None else self._batches.get(name) or self._cached(self._batches, BATCH, name)
 
     def sealed_names(self, queue: Queue, kind: str, names: Sequence[str]) -> list[bytes]:
-        """The sealed names of things of a kind, such as groups; the records of the last ones are cached."""
+        """The sealed names of things of a kind, such as groups; the latest results are cached."""
         cache, salt = self._sealed_names, queue.salt
         known = {name: record for name in names if (record := cache.get((salt, kind, name))) is not None}
         missing = [name for name in names if name not in known]

@@ -92,13 +92,15 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "CREATE INDEX item_kind ON item (queue_id, kind)",
     ),
     (
-        # See group_rows.py. `grp` of a job: the key of its group while it is counted there; present jobs have no group.
+        # See group_rows.py. `grp` of a job: the key of its group while it is counted there; the jobs of earlier
+        # versions have no group.
         "ALTER TABLE job ADD COLUMN grp bytea",
         # The first column is an expression, so that only this index fits a search for the jobs of a group: without
         # statistics PostgreSQL would prefer job_order.
         "CREATE INDEX job_group ON job ((queue_id + 0), grp, place, inv_prio, arrival) WHERE grp IS NOT NULL",
         # One row for each group. `key` and `gate`: the digests of its settings and of its gate in `item`; `sealed`: its
-        # name. `most` and `weight` are of its settings. From `inv_prio` on: its place in turn, by its first ready job.
+        # name. `most` and `weight` repeat its settings. From `inv_prio` on: its place in turn, which depends on its
+        # first ready job.
         "CREATE TABLE grp (queue_id bigint NOT NULL, key bytea NOT NULL, gate bytea NOT NULL, sealed bytea NOT NULL, "
         "ready bigint NOT NULL DEFAULT 0, delayed bigint NOT NULL DEFAULT 0, running bigint NOT NULL DEFAULT 0, "
         "failed bigint NOT NULL DEFAULT 0, served bigint NOT NULL DEFAULT 0, most bigint, "
@@ -129,7 +131,7 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         # has not begun, because other jobs wait for it or its batch is unfinished; meanwhile `due` is NULL.
         "ALTER TABLE job ADD COLUMN awaited smallint, ADD COLUMN batch bytea, ADD COLUMN kept bigint",
         "CREATE INDEX job_kept ON job (queue_id, batch) WHERE kept IS NOT NULL AND batch IS NOT NULL",
-        # One row for each job or batch on which an unfinished job depends, or for which a failed one waits.
+        # The dependencies of unfinished jobs and, unless they are met, of jobs that have failed because of one.
         # `parent_queue` is the digest of a queue's name, since that queue may be gone. `mark`: the character of the
         # dependency in Standing.ended while its end still changes the job, otherwise empty. `keeps`: 1 if the job is
         # unfinished.

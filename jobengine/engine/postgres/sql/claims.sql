@@ -1,10 +1,10 @@
 -- Claims: the first ready jobs of a queue, and the claim start, where they begin (see claim_start.py).
 --
--- A claim loads as many jobs as it takes. Other commands of the batch may take some of these: jobs that they have
--- locked already (`uids`). So it loads one more for each of those that is ready; each OFFSET 0 keeps PostgreSQL from
--- reading all ready jobs to count them. If jobs are long, a claim loads only about `bytes`. A job whose `due_wall` has
--- passed is not ready any more, even if that is not written yet. A row of NULLs means: jobs are ready, but others have
--- locked them all.
+-- A claim loads as many jobs as it may take. Other commands of the batch may take some of these first: those that they
+-- name by uid, and have locked already (`uids`). So the claim loads one more job for each of those that is ready; each
+-- OFFSET 0 keeps PostgreSQL from reading all ready jobs to count them. If jobs are long, a claim loads only about
+-- `bytes`. A job whose `due_wall` has passed is not ready any more, even if that is not written yet. A row of NULLs
+-- means: jobs are ready, but others have locked them all.
 
 -- name: claim
 -- Locks and loads the first ready jobs of a queue, but none that others have locked.
@@ -34,7 +34,7 @@ WHERE NOT EXISTS (SELECT FROM first) AND EXISTS (
 );
 
 -- name: claim_beside
--- As claim, for a batch with other commands that may take some of these jobs.
+-- As claim, for a batch in which other commands may take some of these jobs first.
 WITH first AS MATERIALIZED (
     SELECT j.queue_id, j.uid, j.inv_prio, j.arrival, j.bytes, j.sealed, j.said
     FROM job j

@@ -1,4 +1,4 @@
--- Removes rows of deleted queues, unused unique keys, old events and old batches, some rows at a time.
+-- Removes rows of deleted queues, unused unique keys, old events and old batch numbers of lanes, some rows at a time.
 -- Rows that are locked are left for later: a batch that began before the queue was deleted may wait for other rows.
 
 -- name: lock_gone_queue
@@ -73,8 +73,8 @@ WHERE (queue_id, slot, place) IN (
 );
 
 -- name: delete_gone_dependencies
--- Removes some dependencies of a deleted queue's jobs, and leaves awaited jobs to be followed up: their retention may
--- begin.
+-- Removes some dependencies of a deleted queue's jobs, and records the awaited jobs to be followed up: their retention
+-- may begin.
 WITH gone AS (
     DELETE FROM dependency
     WHERE (queue_id, uid, parent_queue, parent_key) IN (
@@ -96,7 +96,7 @@ WHERE (queue_id, batch, slot, place) IN (
 );
 
 -- name: forget_gone_queue
--- Removes the record of a deleted queue, unless rows are left that were locked.
+-- Removes the record of a deleted queue, unless rows of the queue are left, because they were locked.
 DELETE FROM gone g
 WHERE queue_id = :queue_id
     AND NOT EXISTS (SELECT FROM job WHERE queue_id = g.queue_id)

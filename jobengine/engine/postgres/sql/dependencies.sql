@@ -11,7 +11,7 @@ SELECT unnest(:queue_ids::bigint[]), unnest(:uids::text[]), unnest(:places::bigi
     unnest(:groups::bytea[]), unnest(:awaited::bigint[]), unnest(:batches::bytea[]), unnest(:kept::bigint[]);
 
 -- name: renew_linked_jobs
--- Writes jobs of batches, and jobs on which others depend, or depend no longer, if their spec has changed.
+-- Writes jobs whose spec has changed: jobs of batches, and jobs on which others depend or no longer depend.
 UPDATE job j
 SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = n.unique_key,
     bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival, created = n.created, sealed = n.sealed, said = NULL,
@@ -90,14 +90,14 @@ FROM unnest((SELECT :queue_ids::bigint[]), :batches::bytea[]) AS w (queue_id, ba
 WHERE s.jobs > 0;
 
 -- name: count_batches
--- The number of jobs of some batches by place.
+-- How many jobs each of these batches has in each place.
 SELECT t.queue_id, t.batch, t.place, least(greatest(sum(t.jobs), 0), 4611686018427387904)::bigint
 FROM unnest((SELECT :queue_ids::bigint[]), :batches::bytea[]) AS w (queue_id, batch)
 JOIN batch_tally t USING (queue_id, batch)
 GROUP BY 1, 2, 3;
 
 -- name: count_all_batches
--- The number of jobs of all batches of queues by place.
+-- How many jobs each batch of these queues has in each place.
 SELECT queue_id, batch, place, least(greatest(sum(jobs), 0), 4611686018427387904)::bigint
 FROM batch_tally
 WHERE queue_id = ANY(:queue_ids::bigint[])
@@ -136,7 +136,8 @@ JOIN job j USING (queue_id, uid)
 JOIN queue q ON q.id = j.queue_id;
 
 -- name: awaited_among
--- The jobs among these for which others wait, or because of which others have failed. See read_parents about the count.
+-- The jobs among these for which others wait, or because of which others have failed. For the reason of the count see
+-- read_parents.
 SELECT w.parent_key
 FROM unnest((SELECT :parent_keys::text[])) AS w (parent_key)
 WHERE 0 < (
@@ -185,7 +186,8 @@ LIMIT :most;
 DELETE FROM ended WHERE id = ANY(:ids::bigint[]);
 
 -- name: spread_ended
--- Replaces the rows of deleted queues by rows of their jobs and batches for which others wait.
+-- Adds rows for the jobs and batches of deleted queues for which others wait. The rows for the queues themselves are
+-- removed later.
 INSERT INTO ended (parent_queue, parent_key)
 SELECT DISTINCT d.parent_queue, d.parent_key
 FROM unnest((SELECT :parent_queues::bytea[])) AS w (parent_queue)
@@ -195,7 +197,8 @@ RETURNING parent_queue, parent_key;
 
 -- name: read_parents
 -- How ended jobs and batches stand: the number of their queue; the place, `awaited` and `kept` of a job; the record of
--- a batch; and whether unfinished jobs depend on them, or any jobs at all. With EXISTS PostgreSQL might read all rows.
+-- a batch; and whether unfinished jobs depend on them, or any jobs at all. With EXISTS instead of a count, PostgreSQL
+-- might read all rows.
 SELECT w.n, q.id, j.place, j.awaited, j.kept, i.sealed, 0 < (
         SELECT count(*)
         FROM (
@@ -301,7 +304,7 @@ WHERE t.queue_id = :queue_id AND t.batch = :key
 UPDATE item SET over = :later WHERE queue_id = :queue_id AND key = :key AND over <= :elapsed;
 
 -- name: follow_up_all
--- Records everything that may have been missed, to be followed up: after an import, and after a recount.
+-- After an import or a recount: records everything that may have to be followed up.
 INSERT INTO ended (parent_queue, parent_key)
 SELECT DISTINCT parent_queue, parent_key FROM dependency
 UNION
@@ -311,7 +314,7 @@ SELECT DISTINCT q.name_digest, 'batch:' || encode(t.batch, 'hex')
 FROM batch_tally t JOIN queue q ON q.id = t.queue_id;
 
 -- name: mark_all_awaited
--- Records that others depend on jobs that were imported, and puts off their retention.
+-- Sets `awaited` of imported jobs on which others depend, and puts off the retention of the finished ones.
 UPDATE job j
 SET awaited = 1, kept = CASE WHEN j.place = ANY(ARRAY[3, 4]) THEN coalesce(j.kept, j.due - j.updated) END,
     due = CASE WHEN j.place = ANY(ARRAY[3, 4]) THEN NULL ELSE j.due END

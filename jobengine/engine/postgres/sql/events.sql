@@ -47,7 +47,7 @@ UPDATE queue SET events_from = greatest(events_from, least(:last, events)) WHERE
 DELETE FROM event WHERE queue_id = :queue_id AND last = :last;
 
 -- name: poll_queues
--- Queues with their revisions, and whether a job can be claimed.
+-- Queues with their revisions, and whether they have a ready job.
 SELECT name_digest, id, rev, EXISTS (
     SELECT
     FROM job j

@@ -30,7 +30,7 @@ ORDER BY jobs DESC, key
 LIMIT :most;
 
 -- name: latest_failures
--- The jobs of each of these groups that failed last.
+-- Of each of these groups, the jobs that failed last.
 SELECT k.key, l.uid
 FROM unnest(:keys::bytea[]) WITH ORDINALITY AS k (key, number),
     LATERAL (

@@ -30,7 +30,7 @@ USING unnest(:queue_ids::bigint[], :keys::bytea[]) AS n (queue_id, key)
 WHERE i.queue_id = n.queue_id AND i.key = n.key;
 
 -- name: next_items
--- The keys of the next things of a kind, of all queues.
+-- The keys of the next things of a kind, queue by queue.
 SELECT queue_id, key
 FROM item
 WHERE (queue_id, key) > (:queue_id, :key) AND kind = :kind

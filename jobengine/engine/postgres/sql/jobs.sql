@@ -75,7 +75,7 @@ ORDER BY k.queue_id, k.key
 FOR UPDATE OF k;
 
 -- name: share_keys
--- As lock_keys, for a batch that does not change what these keys stand for: several batches may share the locks.
+-- As lock_keys, for a batch that does not change the things with these keys: several batches may share the locks.
 SELECT 1
 FROM unnest((SELECT :queue_ids::bigint[]), :keys::bytea[]) AS w (queue_id, key)
 JOIN unique_key k USING (queue_id, key)

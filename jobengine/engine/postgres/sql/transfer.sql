@@ -9,7 +9,7 @@ SELECT id, rev, name_digest, sealed FROM queue ORDER BY id;
 SELECT ahead FROM meta;
 
 -- name: count_all_jobs
--- How many jobs queues have in all.
+-- How many jobs these queues have together.
 SELECT coalesce(sum(jobs), 0)::bigint
 FROM tally
 WHERE queue_id = ANY(:queue_ids::bigint[]) AND place = ANY(:places::bigint[]);
@@ -32,11 +32,11 @@ SELECT setval('batch', :batch)
 WHERE :batch >= (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM batch);
 
 -- name: list_counted_jobs
--- All jobs that are counted.
+-- All jobs that were not set apart as damaged.
 SELECT queue_id, uid, sealed, said, place FROM job WHERE place >= 0;
 
 -- name: read_tally
--- The counts of queues.
+-- How many jobs queues have in each place, as counted.
 SELECT queue_id, place, sum(jobs)
 FROM tally
 WHERE queue_id = ANY(:queue_ids::bigint[]) AND place = ANY(:places::bigint[])

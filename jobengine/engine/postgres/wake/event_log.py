@@ -82,8 +82,8 @@ def begin_watch(
     connection: "Connection[Row]", rows: Rows, clock: LiteralString, name: str, after: str | None
 ) -> WatchStart:
     """
-    Keep the events of a queue from now on, for a watch that starts after the event with the id `after`, or after the
-    queue's last event if None. Raises QueueNotFound.
+    Keep the events of a queue from now on, for a watch that starts after the event with the id `after` or, if that is
+    None, after the queue's last event. Raises QueueNotFound.
     """
     row = _BEGIN_WATCH.at(clock).execute(connection, kept=_KEPT, digest=rows.name(name)).fetchone()
     if row is None:

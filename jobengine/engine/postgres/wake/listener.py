@@ -32,7 +32,7 @@ class Listener:
 
     To test the connection, this server notifies itself over another connection, and waits for the echo. Behind a pooler
     in transaction mode there is no echo, because between two statements the listener has no database connection. The
-    test needs another connection, because a connection receives its own notifications even there.
+    test uses another connection, because each connection receives its own notifications, even behind such a pooler.
     """
 
     #: Makes a connection that listens; blocks.

@@ -49,7 +49,7 @@ def news_of(result: Result) -> News:
             others.append(effect)
     known = result.now.known
     items = {effect.queue for effect in others if isinstance(effect, ItemEffect)}
-    # In a queue with flow, the end of one job may let another one be claimed.
+    # In a queue with flow, any change of a job may make another job claimable.
     ready |= {name for name in changed | items if has_flow(known.get(name))}
     queues = {effect.queue for effect in others if isinstance(effect, QueueEffect)}
     # Leave out deleted queues: jobs may have expired in a queue before it was deleted.

@@ -126,7 +126,7 @@ class Waiters:
         return bool(self.line) or bool(self.ends)
 
     def pending(self, queues: Sequence[str]) -> PendingClaim:
-        """A running claim, which is tracked while its context is entered."""
+        """A running claim, which is tracked inside its `with` block."""
         return PendingClaim(queues, running=self._pending)
 
     def news(self) -> News:
@@ -251,7 +251,7 @@ def jobs_in(outcome: Outcome[Any]) -> Sequence[Claimed]:
 
 
 def _given(waiter: Waiter, outcome: Outcome[Any]) -> Outcome[ClaimResult] | None:
-    """The result for a waiter: jobs, or an error; None if it keeps waiting."""
+    """The result for a waiter: jobs, or an error; None if the waiter has to keep waiting."""
     if isinstance(outcome, Refused) or jobs_in(outcome):
         return outcome
     if isinstance(waiter.command, Peek) and outcome.answer is not None:
