@@ -181,7 +181,7 @@ customElements.define('je-period', JobsChart);
 
 const STEPS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 21600, 86400, 604800];
 
-/** A scale by powers for times in seconds: the share of its height that a time takes, from 0 to 1, and the times to mark. */
+/** A logarithmic scale for times in seconds: `share` is the height of a time on it, from 0 to 1; `steps` are the times to mark. */
 function powers(known) {
   const from = Math.max(0, STEPS.findLastIndex((each) => each <= Math.max(0.001, Math.min(...known))));
   const found = STEPS.findIndex((each) => each >= Math.max(...known));
@@ -223,7 +223,7 @@ class TimesByPeriod extends PeriodChart {
 }
 customElements.define('je-times-by-period', TimesByPeriod);
 
-/** How long jobs wait and run: half, nine in ten and 99 in 100 of the last 1,000, on a scale by powers. */
+/** How long jobs wait and run: half, nine in ten and 99 in 100 of the last 1,000, on a logarithmic scale. */
 class TimesChart extends HTMLElement {
   /** Show other figures: `rows` are pairs of a name and its `{p50, p90, p99}` in seconds. */
   show(rows) {

@@ -22,7 +22,7 @@ export function deadLetterFields({ name, dead_letter: its }) {
       field('Keep jobs there, minutes', { name: 'dead_letter_minutes', type: 'number', min: 0, step: 1, value: its?.keep_minutes }, 'Empty at first: two weeks.')));
 }
 
-/** What the values of the form change in a queue's settings. A missing queue is set again. */
+/** The changes to a queue's settings, from the values of the form. A dead-letter queue that was missing is set again. */
 export function deadLetterChanges({ dead_letter: typed, dead_letter_minutes: minutes }, { dead_letter: its }) {
   const queue = typed.trim();
   if (queue === '') return its ? { dead_letter: null } : {};
@@ -30,7 +30,7 @@ export function deadLetterChanges({ dead_letter: typed, dead_letter_minutes: min
   return same ? {} : { dead_letter: { queue_name: queue, keep_minutes: minutes } };
 }
 
-/** The error of a change of settings; if the dead-letter queue does not exist, it says what to do first. */
+/** The error to show for a failed change of settings; if the dead-letter queue does not exist, it says what to do first. */
 export const settingsError = (error, { dead_letter: typed }) => (error.status === 404 && typed.trim() !== ''
   ? new api.Wrong(`${error.message.replace(/\.$/, '')}; create it first.`) : error);
 

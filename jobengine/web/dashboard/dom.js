@@ -42,7 +42,7 @@ export function setText(element, text) {
 }
 
 /**
- * Make the children of `parent` those of `items`, in their order. Elements are kept by `key`: `make(item)` builds one
+ * Give `parent` a child for each of `items`, in their order. Elements are kept by `key`: `make(item)` builds one
  * and `update(element, item)` brings it up to date. Focus and selection stay where they are.
  */
 export function keyed(parent, items, key, make, update) {

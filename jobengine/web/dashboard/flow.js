@@ -44,7 +44,7 @@ export function flowFields(stats) {
         'How many seconds of waiting one step of priority is worth, so that no job waits for ever. Empty: strictly by priority.')));
 }
 
-/** What the values of the form change in a queue's settings; raises Wrong. */
+/** The changes to a queue's settings, from the values of the form; raises Wrong. */
 export function flowChanges(given, stats) {
   const wanted = {
     limits: limitsIn(given, 'queue'), group_limits: limitsIn(given, 'group'), group_order: given.group_order, group_on_failure: given.group_on_failure,

@@ -95,7 +95,7 @@ export function wallTime(text) {
   return format.format(new Date(`${text.slice(0, 19)}Z`));
 }
 
-/** The time of `seconds` ago, for a duration that goes on. */
+/** The time that was `seconds` ago, as text. */
 export const since = (seconds) => exact(Date.now() / 1000 - seconds);
 
 function relative(seconds) {

@@ -1,4 +1,4 @@
-// The graph of a job: jobs and batches as boxes, in layers from left to right, and lines from what is waited for to what waits.
+// The graph of a job: jobs and batches as boxes, in layers from left to right, and a line from each to those that wait for it.
 
 import { h, replace, svg } from './dom.js';
 import { linkDetail, linkName, linkTarget, linkWord, shownLink } from './link-words.js';
@@ -155,8 +155,8 @@ function laidOut(graph) {
 }
 
 /**
- * The place for a graph, which scrolls. Once it is seen, the page's job is in its middle; where this cuts off a failed one that
- * the job waits for, the failed one is at the left.
+ * The place for a graph, which scrolls. When it is first seen, it is scrolled so that the page's job is in the middle. If that
+ * would cut off a failed job for which the page's job waits, the failed job is at the left instead.
  */
 export function frame(label) {
   const place = h('div', { class: 'graph', tabindex: 0, role: 'region', 'aria-label': label });

@@ -135,7 +135,7 @@ function ask(action, queues, { count, retrying, complete = 0, note, run, done, p
   });
 }
 
-/** What will happen to the jobs. A retry does not count the attempts of finished jobs any more; those of retrying jobs still count. */
+/** What will happen to the jobs. After a retry, earlier attempts of finished jobs no longer count; those of retrying jobs still do. */
 function effect(action, count, retrying, complete) {
   if (action !== ACTIONS.retry) return `${jobs(count)} will ${action.will}.`;
   const usual = retrying < count && `${jobs(count - retrying)} will ${action.will}.`;
@@ -156,7 +156,7 @@ const verbOf = ({ name, verb = name }) => verb;
 const NAMED = 5;
 const ofQueues = (names) => (names.length === 1 ? `of “${names[0]}”` : `of ${number(names.length)} queues`);
 
-/** Which queues several are, after a space; nothing for one, which the heading names. */
+/** The names of several queues, after " in"; nothing for one queue, which the heading names. */
 function inQueues(names) {
   if (names.length === 1) return '';
   const more = names.length - NAMED;

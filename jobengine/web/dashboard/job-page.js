@@ -232,7 +232,7 @@ class JobPage extends HTMLElement {
     try {
       const { job, text } = await api.readJob(this.queue, this.uid, signal);
       const reason = session.may(this.queue, 'read') ? await api.explain(this.queue, this.uid, signal) : null;
-      // A job that was gone is here again: the known move is an earlier one.
+      // The job was gone, and has come back: forget the queue to which this page had moved it.
       if (this.state.firstChild?.dataset?.kind) this.target = null;
       replace(this.state);
       this.#draw(job, text, reason);

@@ -5,14 +5,14 @@ import { gist, setTime, time } from './format.js';
 import { jobLink } from './links.js';
 
 const LONGEST_PREVIEW = 200;
-/** If more rows are new, none is marked: it would cost frames and tell nothing. */
+/** If more rows than these are new, none is marked: the marks would cost frames and tell nothing. */
 const MOST_MARKED = 10;
 const NAMES = { queued: 'Queued', waiting: 'Waiting', inprogress: 'In progress', complete: 'Complete', failed: 'Failed', cancelled: 'Cancelled' };
 
 /** The state of a job as the dashboard shows it: cancelled and waiting jobs have states of their own. */
 export const shownState = (job) => (job.cancelled ? 'cancelled' : job.waiting ? 'waiting' : job.state);
 
-/** The error of a job, or nothing: "cancelled" is none, and stays on a cancelled job that was queued again by hand. */
+/** The error of a job, or nothing. "cancelled" is no error; a cancelled job that was queued again by hand still has this text. */
 export const errorOf = ({ cancelled, error, history = [] }) => (cancelled || (error === 'cancelled' && history.at(-1)?.error !== error) ? undefined : error);
 
 /** Whether a queued job is tried again after a failure; one that was moved or queued again by hand has only its old error. */
@@ -50,7 +50,7 @@ export function preview(value, room = LONGEST_PREVIEW) {
 export class JobRows {
   /** The selected jobs, by uid. */
   selected = new Map();
-  /** The groups of which no job is given out, by name: 'paused' or 'held'. */
+  /** The groups whose jobs can't be claimed, by name: 'paused' or 'held'. */
   stopped = new Map();
   #all = false;
 
@@ -120,7 +120,7 @@ export class JobRows {
     }
   }
 
-  /** Mark the queued jobs of groups of which no job is given out. */
+  /** Mark the queued jobs of these groups, whose jobs can't be claimed. */
   stop(groups) {
     this.stopped = groups;
     for (const row of this.shown?.values() ?? []) this.#drawProgress(row);

@@ -71,7 +71,7 @@ class JobsPart extends HTMLElement {
     this.refresher.soon();
   }
 
-  /** These groups give no jobs out: their names, each with 'paused' or 'held'. */
+  /** Mark the jobs of groups whose jobs can't be claimed: their names, each with 'paused' or 'held'. */
   groups(stopped) {
     this.rows.stop(stopped);
   }

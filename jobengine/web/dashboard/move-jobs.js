@@ -14,7 +14,7 @@ const REASONS = {
   uid_taken: 'the other queue has a job with the same uid', full: 'the other queue is full', draining: 'the other queue is draining',
 };
 
-/** Ask where to move the jobs of `queue` that match the filter `chosen`, or are in `{uids}`, with `to` as the first choice; then call `done(target)`, with null if none was moved. */
+/** Ask where to move jobs of `queue`, and move them; `chosen` is a filter or `{uids}`, and `to` the first choice. Then call `done(target)`, with null if none was moved. */
 export function openMove(queue, chosen, done, { to = '', heading = headingOf(queue, chosen), note = null } = {}) {
   const { uids } = chosen;
   const single = uids?.length === 1;

@@ -28,9 +28,9 @@ const PARTS = [
   ['overview', 'Overview', 'je-overview'], ['', 'Jobs', 'je-jobs'], ['errors', 'Errors', 'je-errors'], ['workers', 'Workers', 'je-workers'],
   ['schedules', 'Schedules', 'je-schedules'], ['batches', 'Batches', 'je-batches'], ['groups', 'Groups', 'je-groups'], ['settings', 'Settings', 'je-settings'],
 ];
-/** Milliseconds from one search for batches, stopped groups, and queues from which failed jobs came, to the next. */
+/** Milliseconds between two searches for batches, stopped groups, and queues from which failed jobs came. */
 const LOOK = 30000;
-/** The most groups of which to see whether they are stopped: those with the most queued jobs. */
+/** The most groups to search for stopped ones: those with the most queued jobs. */
 const GROUPS = 100;
 
 class QueuePage extends HTMLElement {
@@ -38,7 +38,7 @@ class QueuePage extends HTMLElement {
   #started = false;
   #changes = 0;
   #nextLook = 0;
-  /** The groups of which no job is given out, by name: 'paused' or 'held'. */
+  /** The groups whose jobs can't be claimed, by name: 'paused' or 'held'. */
   stopped = new Map();
 
   disconnectedCallback() {

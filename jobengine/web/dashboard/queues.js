@@ -1,4 +1,4 @@
-// What is done with all queues of the tab: reading their figures, and finding a job in them.
+// Reads the figures of all queues of the tab, and finds a job in them.
 
 import * as api from './api.js';
 import { session } from './session.js';

@@ -11,7 +11,7 @@ const TYPING = 300;
 const DAY = 86400;
 const KINDS = [['cron', 'At the times of a cron line'], ['every', 'At a fixed interval']];
 /** What happens in unusual cases: the API's values with their texts. */
-export const IF_RUNNING = [['skip', 'Skip this time'], ['add', 'Add a job all the same'], ['replace', 'Cancel the last job, and add one']];
+export const IF_RUNNING = [['skip', 'Skip this time'], ['add', 'Add a job all the same'], ['replace', 'Cancel the unfinished jobs, and add a new one']];
 export const MISSED = [['once', 'Fire the latest one'], ['none', 'Fire none of them'], ['all', 'Fire all of them, oldest first']];
 const WHOLE = '-?(0|[1-9]\\d{0,18})';
 

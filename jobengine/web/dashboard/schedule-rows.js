@@ -8,7 +8,7 @@ import { session } from './session.js';
 
 /** A schedule counts as late from this many seconds after its time, as in the alert for Prometheus. */
 const LATE = 60;
-/** What happened at a time: the job's state, or that there is none. */
+/** What happened at a time: the job's state; no job was added; or the job is no longer kept. */
 const OUTCOMES = { queued: 'Queued', inprogress: 'In progress', complete: 'Complete', failed: 'Failed', skipped: 'Skipped', gone: 'Fired' };
 /** "0 3 * * *" or "every 5 min" */
 export const timingOf = ({ cron, every_seconds: every }) => cron ?? `every ${every < 60 ? `${every} s` : duration(every)}`;

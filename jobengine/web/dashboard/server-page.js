@@ -59,7 +59,7 @@ class ServerPage extends HTMLElement {
 }
 customElements.define('je-server', ServerPage);
 
-/** The samples of metrics in Prometheus' format by name with labels, without those of single queues and requests. */
+/** The samples in metrics in Prometheus' format, by their names with labels; those of single queues and requests are left out. */
 function figuresOf(text) {
   const wanted = /^(?!jobengine_(?:jobs|request|waiting|oldest))((?:jobengine|process)_\w+)(\{[^}]*\})? (\S+)$/gm;
   return new Map([...text.matchAll(wanted)].map(([, name, labels = '', value]) => [name + labels, name.endsWith('_info') ? labels : Number(value)]));

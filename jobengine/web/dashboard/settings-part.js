@@ -29,7 +29,7 @@ class SettingsPart extends HTMLElement {
     if (this.page.stats) this.stats(this.page.stats);
   }
 
-  /** Show the settings as they are at first; input stays. */
+  /** Show the settings once; later stats do not change them, so that input stays. */
   stats(stats) {
     if (this.built) return;
     this.built = true;

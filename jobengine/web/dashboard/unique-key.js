@@ -17,7 +17,7 @@ export function uniqueFacts({ unique_key: plain, unique, debounce }, heldUntil) 
     debounce && ['Debounce', `${span(debounce.seconds)} after the latest add, at most ${span(debounce.at_most_seconds)} after the first`]].filter(Boolean);
 }
 
-/** The part of the form for a new job that is about its unique key; `unique` and `debounce` are those of another job. */
+/** The part of the form for a new job that is about its unique key; the values are those of the job to copy, if there is one. */
 export function uniqueFields(key, unique = {}, debounce = {}) {
   const seconds = (name, label, value, least, hint = null) => field(label, { name, type: 'number', min: least, max: 31622400, step: 1, value }, hint);
   return h('fieldset', { class: 'wide' }, h('legend', {}, 'Do it once'), h('div', { class: 'fields' },
