@@ -267,7 +267,7 @@ class Api(BatchCalls):
 
     @_app.route("/api/v1/job", "POST", v1=True)
     async def update_job(self, request: JobRequest) -> bytes:
-        """Change a job. The answer is the job, except to a request in the form of the first version."""
+        """Change a job. The answer is the job; to a request in the form of the first version it is empty by default."""
         command, v1 = self.wire.update_job(await self._body(request), self.keys.access(request))
         prefer = request.sent.get(b"prefer")
         is_empty = v1 and (prefer is None or preferred_return(prefer) != "representation")
@@ -473,7 +473,7 @@ class Api(BatchCalls):
         assert isinstance(request, JobRequest)
         if request.startedWriting:
             # The status is sent already: only breaking the connection shows the client that its answer is incomplete.
-            # The queue may have been deleted meanwhile, or the database may be unreachable.
+            # No incident for expected errors: the queue was deleted meanwhile, or the database is unreachable.
             if not failure.check(TooSlow, DomainError, Unavailable):
                 request.incident(failure)
             request.abort()

@@ -53,7 +53,7 @@ class Keys:
         return self._is_right(sent)
 
     def check_admin(self, request: JobRequest) -> None:
-        """Raise AdminRequired if the server has an admin key and the request does not; log a right key's role."""
+        """If the server has an admin key: raise AdminRequired unless the request sends it, and log the role `admin`."""
         if self.admin_key is None:
             return
         if not self.is_admin(request):
@@ -68,8 +68,8 @@ class Keys:
 
     def check_scraper(self, request: JobRequest) -> None:
         """
-        Raise AdminRequired or WrongBearer if the server has an admin key and the request does not have it; log a right
-        key's role.
+        If the server has an admin key: raise AdminRequired or WrongBearer unless the request sends it, and log the role
+        `admin`.
 
         `Authorization: Bearer` is accepted too: before 2.55, Prometheus sends no other header. Raises BadInput for
         several keys.

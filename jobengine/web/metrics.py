@@ -29,7 +29,8 @@ _METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "PUT", 
 #: The upper bounds of the buckets in seconds; the last bounds are for long answers and for waits.
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0, 30.0, 60.0)
 _BUCKETS_MS: Final = tuple([bound * 1000 for bound in _BUCKETS])
-#: Seconds to wait for a page of queues: Prometheus gives up after 10, and connecting to a database may take as long.
+#: Seconds to wait for an answer of the engine, and to read groups and failures: connecting to a database may take 10,
+#: but by then Prometheus has given up.
 _PATIENCE: Final = 5
 #: The most groups that are shown of one queue.
 _GROUPS: Final = 100
@@ -241,7 +242,7 @@ class QueueMetrics:
             family.pack()
 
     def _add_of_few(self, one: QueueTotals, queue: str) -> None:
-        """Add the metrics of queues with a limit, with schedules, or with a dead-letter queue."""
+        """Add a queue's metrics of limits, schedules and dead letters, as far as it has any: few queues do."""
         if one.max_jobs:
             self._limits[0].add(one.max_jobs, queue)
         if one.has_schedules:

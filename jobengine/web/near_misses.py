@@ -7,7 +7,7 @@ from typing import Final
 from .router import Routes
 
 _NOTHING: Final = "There is nothing at this path."
-#: Whoever sends `curl` to the server's address wants to know what it is. Browsers get the dashboard.
+#: For a request without a path, as by `curl ADDRESS`: what the server is. Browsers get the dashboard instead.
 _ROOT: Final = (
     "This is a JobEngine server. A browser finds its dashboard here; programs call paths under /api/v1. "
     "GET /openapi.json lists the calls, and GET /readyz says whether changes are accepted."
@@ -70,5 +70,5 @@ def _intended_call(path: str) -> str:
 
 
 def near_method(method: str, path: str) -> str:
-    """A sentence that names the likely intended call for a method that its path does not allow, or nothing."""
+    """For a method that the path does not allow: a sentence with the likely intended call, or an empty text."""
     return _METHODS.get((method.upper(), path), "")

@@ -32,7 +32,7 @@ class _LogFields(Struct, frozen=True):
     uid: bool
     #: The command's field with many jobs, if it has one.
     many: str
-    #: Whether the command may be only asked what it would do.
+    #: Whether the command can be a dry run.
     dry_run: bool
     #: Whether the command may wait.
     wait: bool
