@@ -28,7 +28,7 @@ _log: Final = Logger(namespace="jobengine.web")
 _SHOWN: Final = 100
 #: Text is cut to this length before it is escaped: one more than is shown, so that a cut can be detected.
 _MANY: Final = _SHOWN + 1
-#: Values that need no quotes, unless they contain spaces or another =.
+#: The text of all notes, if no value needs quotes; whether a value contains a space or a = is checked apart.
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]{0,300}")
 #: A value that needs no quotes.
 _WORD: Final = re.compile(rf"[!#-<>-\[\]-~]{{0,{_SHOWN}}}")

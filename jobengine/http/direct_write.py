@@ -28,5 +28,5 @@ def _write_now(transport: Connection, data: bytes) -> None:
         sent = transport.writeSomeData(data)
         if sent == len(data):
             return
-    # A lost connection gives an exception: the transport finds it too, and reports it.
+    # If the connection was lost, `sent` is an exception: the transport now meets the same error, and reports it.
     transport.write(data[sent:] if isinstance(sent, int) else data)

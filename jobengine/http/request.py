@@ -119,7 +119,7 @@ class JobRequest(Request):
     broken = False
     #: The values of each header as received, by its name in lower case.
     sent: Mapping[bytes, Sequence[bytes]]
-    #: True while `sent` is not copied yet to where Twisted keeps headers: the request was read in one piece.
+    #: Whether the request was read in one piece. Then Twisted has its headers only after `_fill_headers`.
     _unseen = False
     #: The request's id in the log and in X-Request-Id: the client's own id, or a unique one.
     id = ""
