@@ -252,7 +252,7 @@ def chained(jobs: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str, An
     return made
 
 
-#: Encoders of the options whose JSON has another type.
+#: Encoders of the options that have another type in JSON.
 _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "keep_minutes": _whole_minutes,
     "timeout_minutes": _whole_minutes,

@@ -17,7 +17,7 @@ class LinkedJob(Answer):
     #: The name of the batch; for a job, the name of its batch.
     batch = Field[str | None]("batch")
     #: A job's own state. For a batch, and for a job that the key may not read: unfinished, complete or failed; or
-    #: unknown, if no job that the key may read waits for it. What does not exist any more is removed.
+    #: unknown, if no job that the key may read waits for it. For a job or batch that no longer exists: removed.
     state = Field[str]("state")
     #: Whether the job waits for others.
     waiting = Field[bool]("waiting", default=False)

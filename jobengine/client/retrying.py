@@ -9,7 +9,7 @@ REPEATED: Final = frozenset({408, 502, 503, 504})
 #: Statuses after which the call may have succeeded, unless the answer is that of a JobEngine that starts or recovers.
 _UNCERTAIN: Final = frozenset({502, 503, 504})
 _STARTING: Final = re.compile(rb"The server is (?:starting|recovering)[^;]*; nothing was carried out")
-#: What a server says of the attempt that it answers.
+#: The part of a server's error text that says that this attempt had no effect; an earlier one may have had.
 _NOT_DONE: Final = re.compile(r"; (?:nothing was carried out|this one was not (?:made|started)).*", re.DOTALL)
 #: Seconds before the second attempt, doubled for each later attempt.
 _FIRST: Final = 0.1
@@ -23,7 +23,7 @@ def may_have_succeeded(status: int, body: bytes) -> bool:
 
 
 def unknown(detail: str) -> str:
-    """The text of the error of a call whose earlier attempts may have succeeded; `detail` describes the last one."""
+    """The error text for a call whose earlier attempts may have succeeded; `detail` describes the last attempt."""
     what = _NOT_DONE.sub("", detail).removesuffix(".")
     return f"{what}. It is unknown whether the call was carried out: an attempt may have succeeded."
 

@@ -92,7 +92,7 @@ class Backfill(Answer):
     __slots__ = ()
     _shown = ("matched", "added")
 
-    #: How many times the schedule has in the span.
+    #: The number of the schedule's times in the span.
     matched = Field[int]("matched")
     #: The number of jobs that were added (with `dry_run`: would be added); the jobs of the other times exist already.
     added = Field[int]("added", default=0)
@@ -101,7 +101,7 @@ class Backfill(Answer):
 
 
 class ScheduleOptions(TypedDict, total=False):
-    """The settings of a schedule and, from `priority` on, of the jobs that it adds."""
+    """The settings of a schedule; the fields from `priority` on are settings of the jobs that it adds."""
 
     #: Five fields as in Debian's cron, or @hourly, @daily, @weekly, @monthly or @yearly.
     cron: str

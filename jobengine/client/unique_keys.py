@@ -12,7 +12,10 @@ Until = Literal["finished", "started"]
 
 
 class Unique(Answer):
-    """The unique key of a job, and how the job holds it."""
+    """
+    The unique key of a job, with its rules: how long the job holds the key, and what its add did if another job held
+    it.
+    """
 
     __slots__ = ()
     _shown = ("key", "until", "if_queued", "if_running")
@@ -22,7 +25,7 @@ class Unique(Answer):
     until = Field[str]("until", default="finished")
     #: How long the finished job still holds the key.
     held_for = Field[timedelta]("seconds", as_span, timedelta(0))
-    #: What the add of this job did with a queued job that held the key: keep or replace.
+    #: What the add of this job did if a queued job held the key: keep that job, or replace what it does.
     if_queued = Field[str]("if_queued", default="keep")
     #: What the add of this job did if only a job in progress held the key: keep (add no job) or add.
     if_running = Field[str]("if_running", default="keep")

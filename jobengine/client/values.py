@@ -31,7 +31,8 @@ class Attempt(Answer):
     error = Field[str | None]("error")
     #: The number of consecutive releases that this entry combines; 1 for any other outcome.
     times = Field[int]("times", default=1)
-    #: The fingerprint of the error, of an attempt that failed or timed out. After an update only the worker's own.
+    #: The error's fingerprint, if the attempt failed or timed out. The answer to an update has only fingerprints that a
+    #: worker sent.
     fingerprint = Field[str | None]("fingerprint")
 
 
@@ -114,7 +115,8 @@ class Job(Answer):
     result = Field[Any]("result")
     #: The last error.
     error = Field[str | None]("error")
-    #: The last error's fingerprint: equal for errors of the same kind. After an update only the worker's own.
+    #: The last error's fingerprint: equal for errors of the same kind. The answer to an update has it only if a worker
+    #: sent it.
     fingerprint = Field[str | None]("fingerprint")
     #: Whether the job's worker should stop.
     cancel_requested = Field[bool]("cancel_requested", default=False)

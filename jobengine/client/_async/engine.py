@@ -149,8 +149,8 @@ class AsyncJobEngine:
         with_results: bool = False,
     ) -> list[AsyncClaimedJob]:
         """
-        Claim up to `count` jobs of several queues: from the first queue as long as it gives jobs, then from the next.
-        See AsyncQueue.claim.
+        Claim up to `count` jobs of several queues: of the first queue, and if it has too few, also of the next. See
+        AsyncQueue.claim.
 
         The key of the first queue must open all of them.
         """

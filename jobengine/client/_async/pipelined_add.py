@@ -32,7 +32,7 @@ async def add_in_chunks(
         for chunk in chunks(contents, options):
             call, body = add_call(chunk), add_body(encode(queue), chunk)
             request = caller.request(call, key=key, query=long_body_query(queue, body), body=body, headers=headers)
-            last, under_way = under_way, None  # `answer` gives back its connection
+            last, under_way = under_way, None  # from now on, `answer` takes care of its connection
             response = None if last is None else await caller.answer(*last[2:])
             if last is None or response is None or is_good(last[0], response):
                 under_way = (call, len(chunk), request, await caller.begin(request))

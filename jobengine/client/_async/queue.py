@@ -86,7 +86,7 @@ class AsyncQueue(AsyncMoves):
         self._begin()
 
     def _begin(self) -> None:
-        """Make the lanes for calls in bulk, in which no call waits yet."""
+        """Make the senders of bulk calls, with no waiting calls: at first, and again in a forked child process."""
         #: The heartbeats that extend leases.
         self._heartbeats = self._engine._heartbeats
         #: Sends the jobs to add in bulk.

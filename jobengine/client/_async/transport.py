@@ -21,7 +21,7 @@ from ..http_codec import (
 _IDLE: Final = 30.0
 #: Seconds for making a connection.
 _CONNECTING: Final = 10.0
-#: After a claim was cancelled, seconds to wait for its answer, in order to release the jobs in it.
+#: Seconds to wait for the answer to a cancelled claim, in order to release the jobs in it.
 _RESCUE: Final = 0.1
 #: The most connections for ordinary requests; long polls may use more.
 _MOST: Final = 100

@@ -75,7 +75,7 @@ class Caller:
 
     def send_batch(self, lane: Lane, key: Secret | None, batch: Sequence[Item]) -> tuple[Response, bool]:
         """
-        Send calls that were gathered for one queue in one request; `lane` makes the request from them.
+        Send a batch of calls about one queue as one request, which `lane` makes.
 
         Returns the answer, and whether an earlier attempt may have succeeded.
         """
@@ -179,7 +179,10 @@ class Caller:
 
 
 def _final(trouble: JobEngineError, *, uncertain: bool, earlier: bool) -> JobEngineError:
-    """The error of the last attempt, if any attempt may have succeeded (`uncertain`), or one before it (`earlier`)."""
+    """
+    The error to raise after the last attempt. `uncertain`: whether any attempt may have succeeded; `earlier`: whether
+    one before the last may have.
+    """
     if not uncertain or isinstance(trouble, OutcomeUnknown):
         return trouble
     return OutcomeUnknown(

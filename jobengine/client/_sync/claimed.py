@@ -183,7 +183,7 @@ class ClaimedJob(HeldJob):
     ) -> JobEngineError | None:
         """
         Record the result of an update from `_json`, and return the error, if any; `request_id` identifies the request.
-        A success needs no Item, which would take a tenth of a worker's time for short jobs.
+        For a success no Item is made: with short jobs that would take a tenth of a worker's time.
         """
         if result["status"] == 200:
             self._accepted(changes.get("new_status"), result.get("job") or result)

@@ -150,8 +150,8 @@ class JobEngine:
         with_results: bool = False,
     ) -> list[ClaimedJob]:
         """
-        Claim up to `count` jobs of several queues: from the first queue as long as it gives jobs, then from the next.
-        See Queue.claim.
+        Claim up to `count` jobs of several queues: of the first queue, and if it has too few, also of the next. See
+        Queue.claim.
 
         The key of the first queue must open all of them.
         """

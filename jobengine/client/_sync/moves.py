@@ -92,9 +92,9 @@ class Moves(QueueCalls, ABC):
         **filters: Unpack[JobFilter],
     ) -> Moved:
         """
-        Move failed jobs that came from this queue back from its dead-letter queue; see `move`.
+        Move this queue's failed jobs back from its dead-letter queue; see `move`.
 
-        Without a filter all of them are moved, with or without `all`. Raises ValueError if the queue has no dead-letter
+        Without filters all of them are moved; `all` is optional. Raises ValueError if the queue has no dead-letter
         queue.
         """
         if all or filters:

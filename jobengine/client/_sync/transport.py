@@ -24,7 +24,7 @@ _IDLE: Final = 30.0
 _FRESH: Final = 0.5
 #: Seconds for making a connection.
 _CONNECTING: Final = 10.0
-#: After a claim was interrupted, seconds to wait for its answer, in order to release the jobs in it.
+#: Seconds to wait for the answer to an interrupted claim, in order to release the jobs in it.
 _RESCUE: Final = 0.1
 _CHUNK: Final = 1 << 16
 
