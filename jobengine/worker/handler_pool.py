@@ -117,8 +117,8 @@ class HandlerPool:
 
     def _ended(self, ends: Ends) -> None:
         """
-        Report outcomes, and drop the running jobs: they refer to their holds, and garbage collection of such cycles
-        took a third of the time.
+        Report outcomes. Each hold drops its running job, which refers to the hold: the garbage collection of these
+        cycles would take a third of a worker's time.
         """
         for hold, _ in ends:
             hold.running = None

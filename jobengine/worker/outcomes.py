@@ -75,7 +75,7 @@ class Fail(Exception):
 
 
 class ResultNotJson(Fail):
-    """A handler has returned a result that JSON can't represent; it would return the like again, so retry is false."""
+    """A handler has returned a value that JSON can't represent. `retry` is false: a retry would end in the same way."""
 
     @classmethod
     def of(cls, function: Callable[..., Any], value: Any, why: Exception, *, jobs: bool) -> "ResultNotJson":

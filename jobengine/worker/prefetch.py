@@ -22,8 +22,8 @@ _PATIENCE: Final = 0.5
 
 class Pace:
     """
-    Measures how fast jobs end. Time without a running handler does not count, because the worker could then run more
-    jobs. So even a worker that starts with single jobs soon claims as many as it can run.
+    Measures how fast jobs end while handlers run. Time without a running handler does not count: the worker then waits
+    for jobs. So even a worker that starts with single jobs soon claims as many as it can run.
     """
 
     def __init__(self) -> None:
