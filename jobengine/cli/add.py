@@ -179,7 +179,7 @@ def _waited(session: Session, queue: Queue, content: Any, at_most: float, option
 
 
 class _Lost:
-    """Reports once that the server was lost after the job was sent; then `sent` becomes true."""
+    """Reports once that the server was lost and the job may be in the queue; from then on `sent` is true."""
 
     def __init__(self, session: Session, options: Mapping[str, Any]) -> None:
         self._session = session

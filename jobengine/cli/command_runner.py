@@ -43,7 +43,7 @@ _LONGEST_HOLD: Final = 86_400
 _LONGEST_NUMBER: Final = 32
 #: Secrets and settings that are removed from the command's environment.
 _KEPT_BACK: Final = ("JOBENGINE_ACCESS_KEY", "JOBENGINE_ADMIN_KEY", "JOBENGINE_PROFILE", "JOBENGINE_LEASE")
-#: The variable with the path of a file that has the ends of the jobs for which a job has waited.
+#: The variable with the path of a file about the jobs for which a job has waited: their states and results.
 _DEPENDENCIES: Final = "JOBENGINE_DEPENDENCIES"
 #: Logged when a command prints something other than JSON, but only once: many commands print text.
 NO_JSON: Final = "its output was not kept as the result: it is not JSON"
@@ -82,8 +82,8 @@ class Verdict(NamedTuple):
 
 def environment_of(base: Mapping[str, str], job: RunningJob) -> dict[str, str]:
     """
-    The environment of a command: the worker's without keys, and variables about the job. `CommandRunner.run` replaces
-    the ends of the jobs for which the job has waited by the path of a file with them: they may have 1 MiB.
+    The environment of a command: the worker's without keys, and variables about the job. JOBENGINE_DEPENDENCIES has
+    the contents of a file, up to 1 MiB; `CommandRunner.run` writes the file, and puts its path into the variable.
     """
     about = {
         "JOBENGINE_QUEUE": job.queue,

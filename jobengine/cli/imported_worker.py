@@ -14,7 +14,7 @@ from jobengine.worker import Worker
 
 from .exit_codes import Exit, Failed
 
-#: The beginnings of file names in a traceback that are not the user's code.
+#: How file names in a traceback begin if the code is not the user's.
 _OF_OTHERS: Final = ("<frozen ", f"{Path(jobengine.__file__).parent}{os.sep}")
 _OF_PYTHON: Final = f"{Path(os.__file__).parent}{os.sep}"
 #: User code may be installed in this folder, which is itself in Python's own folder.

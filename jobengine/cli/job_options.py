@@ -102,8 +102,8 @@ def named_options(options: Mapping[str, Any]) -> Any:
 
 def note_retry_delay(output: Output, options: Mapping[str, Any], max_attempts: int | None = None) -> None:
     """
-    Note that a retry delay among `options`, by the client's names, has no effect on jobs with one attempt. Without
-    `max_attempts` the number of attempts is not known, unless it is among the options too.
+    Print a note if `options`, by the client's names, have a retry delay but allow only one attempt, so that it has no
+    effect. `max_attempts` is for options without it; None if it is not known.
     """
     if not options.get("retry_delay_seconds") or options.get("max_attempts", max_attempts or 1) > 1:
         return

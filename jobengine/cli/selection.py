@@ -125,9 +125,11 @@ def act(
     look: ToOne | None = None,
 ) -> int:
     """
-    Change the selected jobs, report the effect in `words`, and return how many jobs matched. `look` and `count` are for
-    dry runs and questions, and only needed if not all selected jobs would change: `look` raises the error of a job that
-    would stay as it is, and `count` counts the others. Jobs given by uid end the command.
+    Change the selected jobs, report the effect in `words`, and return how many jobs matched. If jobs are given by uid,
+    this ends the command instead of returning.
+
+    `look` and `count` are for dry runs and confirmations, and only needed if some selected jobs would stay as they are:
+    `look` raises the error of such a job, and `count` counts the jobs that would change.
     """
     if selected.uids:
         to_each(session, selected, words, (look or selected.queue.get) if selected.dry_run else to_one)

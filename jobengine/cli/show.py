@@ -151,7 +151,7 @@ _AT_A_SHELL: Final = {
     "move it back with move_to.": "move it back with `jobengine move`.",
 }
 _PAUSED: Final = "The queue is paused. "
-#: How the reason begins if the queue is held; of a delayed job, the end of the delay comes first.
+#: How the reason begins if the queue is held; for a delayed job, the end of its delay comes first.
 _OF_THE_QUEUE: Final = re.compile(
     r"(It can't be claimed before \S+ (It waits for its retry, [^.]*\. )?)?The queue is held"
 )

@@ -18,7 +18,7 @@ from .troubles import dead_letter_note, paused_groups, troubles
 _RETRY_FOR: Final = 0.001
 #: The HTTP status of a running server that is not ready.
 _NOT_READY: Final = 503
-#: The beginning of the error for an admin key that a server without one gets.
+#: How the error begins if an admin key is sent to a server that has none.
 _HAS_NONE: Final = "This server has no admin key"
 #: The most groups of a queue that are examined, those with the most queued jobs.
 _GROUPS: Final = 100
@@ -64,7 +64,7 @@ def _server(session: Session) -> dict[str, Any]:
 
 
 def _readable(session: Session, queue_names: Sequence[str]) -> tuple[list[QueueStats] | None, AccessDenied | None]:
-    """The queues, or None and the error of a refused key."""
+    """The queues, or None if no key opens them; and the error if the server refused the key."""
     try:
         return _queues(session, queue_names), None
     except AccessDenied as error:
