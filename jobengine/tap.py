@@ -67,7 +67,7 @@ class Options(_Options):
         raise SystemExit(0)
 
     def getSynopsis(self) -> str:
-        """The usage; empty for `jobengine serve`, which prints its own before."""
+        """The usage line; empty for `jobengine serve`, which has printed its own."""
         return "" if os.path.basename(sys.argv[0]) == "jobengine" else str(super().getSynopsis())
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
@@ -223,7 +223,7 @@ def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], 
 def _site(settings: Settings, reactor: Any, engine: Engine) -> JobSite:
     api = Api(engine=engine, wire=_wire(settings), clock=reactor, admin_key=settings.admin_key)
     others = read_dashboard().answers if settings.dashboard else no_others
-    # With an admin key, a page can do nothing without a key.
+    # If there is an admin key, a stranger's page can do nothing, since it has no key: browsers may use any host name.
     allowed = settings.allowed_hosts if settings.admin_key is None else frozenset({"*"})
     resource = api.resource(Browsers(Cors(settings.cors_origins), Hosts(allowed)), others)
     return JobSite(

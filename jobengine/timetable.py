@@ -54,7 +54,7 @@ class _Timetable:
         zone, line = _zone(timezone), NICKNAMES.get(cron, cron)
         try:
             shown = _shown_at(after, zone)
-            # If clocks go back within a day, some times come again: start the search earlier by the same amount.
+            # If clocks go back within the next day, some times come again: start the search earlier by the same amount.
             back = max(_NOTHING, _offset(shown.at, zone) - _offset(shown.at + _DAY, zone))
             matching = CronSim(line, shown.clock - back)
         except (CronSimError, OverflowError) as error:
@@ -82,7 +82,7 @@ def _later(times: Iterator[int], after: int) -> Iterator[int]:
 
 
 def _moments(shown: Iterator[datetime], zone: tzinfo, *, follows_clock: bool) -> Iterator[int]:
-    """When clocks show the sorted times `shown`; the module's docstring says what is done with odd times."""
+    """When clocks show the sorted times `shown`. The module's docstring is about times that clocks skip or repeat."""
     again: list[int] = []
     for clock in shown:
         first, second = (clock.replace(tzinfo=zone, fold=fold).utcoffset() or _NOTHING for fold in (0, 1))

@@ -9,11 +9,11 @@ from typing import Final
 _ALIKE: Final = 0.87
 #: Shorter names are compared by equal letters alone: SECRETS and APP_PORT are names of other programs.
 _SHORT: Final = 8
-#: Letters of names of other programs that resemble a setting of ours.
+#: Variables of other programs that resemble a setting, as `_letters` returns them.
 _OF_OTHERS: Final = frozenset({"LOGFILE", "SECRETSFILE"})
-#: The letters that clients' variables begin with. The names of the server's settings have no prefix.
+#: The prefix of clients' variables, as `_letters` returns it. The server's variables have no prefix.
 _PREFIX: Final = "JOBENGINE"
-#: The letters of clients' variables that are named like a setting, except for the prefix; see `hints`.
+#: Clients' variables that without the prefix would be settings, as `_letters` returns them; see `hints`.
 _OF_CLIENTS: Final = frozenset({"JOBENGINEADMINKEY"})
 #: The names that are compared, and may be logged.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -359,7 +359,7 @@ def _admin_key(options: Mapping[str, str | None], environment: Mapping[str, str]
     key = _secret("ADMIN_KEY", options.get("admin-key-file"), environment)
     if key is None:
         return None
-    # What is left of the line end \r\n; no client could send it. A SECRET keeps it: it may have encrypted a database.
+    # The \r of a line end \r\n, which no client could send. In a SECRET it stays: a database may be encrypted with it.
     key = key.removesuffix(b"\r")
     if not _HEADER_SAFE.fullmatch(key):
         raise BadSetting(
