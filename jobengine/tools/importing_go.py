@@ -54,7 +54,7 @@ def import_go(
     kdf: Kdf | None = None,
 ) -> ImportedGo:
     """
-    Make a database, encrypted with `secret`, from a database of the Go version. The latter is held in memory.
+    Make a database, encrypted with `secret`, from one of the Go version. The latter is held in memory.
 
     The access keys stay valid (see jobengine.core.access). Raises WrongSecret, BadGoFile, BeyondLimits, TargetExists
     and OSError; then there is no `target`.

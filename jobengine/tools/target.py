@@ -77,7 +77,7 @@ class NewFile:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Around a call of the system: an OSError names the file."""
+        """Add the name of the file to an OSError of the block, which is a system call."""
         try:
             yield
         except OSError as error:
