@@ -49,7 +49,7 @@ _FILTER = """(state) => new Promise((resolve) => {
         ? requestAnimationFrame(look) : resolve(performance.now() - began);
     setTimeout(look);
 })"""
-#: Records when the first row appeared, by the clock of the page's own navigation.
+#: Records when the first row appeared, in milliseconds from the start of the navigation.
 _WATCH_ROWS = """
     const look = () => document.querySelector('table.jobs tbody tr')
         ? (window.usable = performance.now()) : requestAnimationFrame(look);

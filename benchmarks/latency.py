@@ -22,8 +22,8 @@ from .servers.jobengine import QUEUE, additions
 
 RATE = 1_000
 _CONNECTIONS = 64
-#: Seconds of the measurement without other work, and of those before and after a compaction; and the most seconds that
-#: a compaction may take.
+#: Seconds: of the measurement without other work; for which requests go on after a compaction; and the most until the
+#: compaction is over.
 _PLAIN, _BEFORE_AND_AFTER, _MOST = 10.0, 1.0, 120.0
 #: Seconds in which the old file is freed after a compaction.
 _FREED = 0.6

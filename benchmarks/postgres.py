@@ -29,7 +29,7 @@ from .servers.postgresql import pgmq
 
 #: A shared machine gets slower and faster within a minute. So ratios come from many short rounds.
 _SECONDS, _ROUNDS = 2.0, 7
-#: Over HTTP, where no row has a target.
+#: Seconds of a round over HTTP; no row about HTTP has a target.
 _HTTP_SECONDS = 4.0
 _JOBS = 1_000_000
 _CLIENTS, _BULK_CLIENTS = 32, 4

@@ -64,7 +64,7 @@ class Results:
     versions: list[str] = field(factory=list)
     #: Requests a second by length of the queue: (jobs, adding, claiming).
     rates: list[tuple[int, float, float]] = field(factory=list)
-    #: For each request, the seconds from the beginning of a compaction to the request's due time, and its milliseconds.
+    #: For each request: when it was due, in seconds from the start of a compaction, and the milliseconds that it took.
     compaction: list[tuple[float, float]] = field(factory=list)
     #: The seconds that the compaction took.
     compaction_seconds: float = 0

@@ -24,7 +24,7 @@ _BARE: Final = 60e6
 
 
 def tables(measured: Mapping[str, str]) -> dict[str, str]:
-    """The tables by the name in their markers, from JobEngine's measured figures; a row that is missing is left out."""
+    """The tables by the name in their markers, from JobEngine's figures; rows without a figure are left out."""
     rates = [(name, rounded_down(measured[what])) for name, what in RATES.items() if what in measured]
     columns = "content", "memory", "memory after a restart", "on disk", "a start reads a million in"
     kept = f"memory of {KEPT:,}, with the server"

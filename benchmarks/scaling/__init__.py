@@ -1,4 +1,4 @@
 """
-How well many daemons scale on one PostgreSQL: measures the cost of their work, and simulates large machines with
-it.
+How well many daemons scale on one PostgreSQL: measures the cost of their work; simulates large machines from that
+cost.
 """
