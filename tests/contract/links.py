@@ -70,7 +70,7 @@ class LinksContract(Contract):
         read = links(ask, A, B, C, key=b"producer")
         assert ([*read.jobs], {*read.hidden}) == ([own], {A})
 
-    def test_a_graph_has_all_jobs_linked_through_queues_and_batches(self, world: World, ask: Asker) -> None:
+    def test_a_graph_has_every_linked_job_across_queues_and_batches(self, world: World, ask: Asker) -> None:
         ask.create("other")
         ask.add("other", uid=A)
         set_batch(ask)
