@@ -27,8 +27,8 @@ from .errors import NoRoom, StorageBroken, StorageError
 #: Seconds between attempts to write to a full disk.
 RETRY_SECONDS: Final = 0.5
 
-#: Returns the records of a snapshot to append with the next write. The argument is the size in bytes of that write's
-#: own records, maybe 0.
+#: Returns those records of a snapshot that the next write appends to the copy. The argument is the size in bytes of the
+#: records that this write commits, maybe 0.
 NextSlice = Callable[[int], Sequence[bytes]]
 
 M = TypeVar("M")

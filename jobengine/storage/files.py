@@ -33,7 +33,7 @@ class Files:
         return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
     def keep_owner(self, descriptor: int, path: str) -> None:
-        """Give the open file the owner and group of the file at `path`, before it replaces that file."""
+        """Give the open file the owner and group of the file at `path`, which it is to replace."""
         there = os.stat(path)
         os.fchown(descriptor, there.st_uid, there.st_gid)
 

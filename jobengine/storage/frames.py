@@ -133,7 +133,7 @@ class Chain:
         return head + box, self._followed_by(box, kind)
 
     def backup_end(self, position: int) -> bytes:
-        """The closing frame of a backup that ends at `position`; empty if its last frame is a closing frame already."""
+        """The closing frame of a backup, at `position`; empty bytes if the frame before is a closing frame already."""
         return b"" if self.closed else self.seal(Kind.CLOSE, (), position)[0]
 
     def open(self, box: bytes) -> "tuple[Frame, Chain]":
