@@ -41,7 +41,7 @@ A = TypeVar("A")
 _MOST_SCANS: Final = 32
 #: How many backups may run at the same time.
 _MOST_BACKUPS: Final = 4
-#: Jobs that are indexed by group at a time: one or two milliseconds.
+#: How many jobs are indexed by group at a time, which takes one or two milliseconds.
 _PREPARED_AT_ONCE: Final = 500
 
 
@@ -425,7 +425,7 @@ class LocalEngine:
             else:
                 waiting.callback(backup_reader)
 
-        # On the thread that writes, where no frame is half written.
+        # On the writer thread: between its calls, no frame is half written.
         self._thread(self.journal.backup_reader).addCallbacks(made, waiting.errback)
         return waiting
 

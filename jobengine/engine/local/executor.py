@@ -52,7 +52,7 @@ _EXPIRY_SLICE: Final = 200
 _CASCADE: Final = 1_000
 #: The most jobs that move into dead-letter queues in the reactor turn in which they fail.
 _MOVED: Final = 200
-#: The most schedules that are fired in a reactor turn, and the seconds after which it fires no more of them.
+#: The most schedules that are fired in a reactor turn, and the seconds after which no more are fired in that turn.
 _FIRING_SLICE: Final = 50
 _FIRING_SECONDS: Final = 0.002
 #: Milliseconds by which the wall clock may drift before it counts as set.

@@ -12,7 +12,7 @@ from .tables.queue_table import QueueTable
 from .tables.sorted_list import SortedList
 from .tables.state import Tables
 
-#: The number of slices (see `add`) that are freed in one turn: about two milliseconds.
+#: How many slices (see `add`) are freed in one turn of the reactor, which takes about two milliseconds.
 _AT_ONCE: Final = 4
 #: Jobs that are freed in one step.
 _FREED_AT_ONCE: Final = 1_000

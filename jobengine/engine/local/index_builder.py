@@ -11,9 +11,10 @@ from .tables.queue_table import QueueTable
 
 #: A queue with at most this many jobs is sorted for each page, in about a millisecond.
 _FEW: Final = 1_000
-#: Jobs that are added to an index at a time: about two milliseconds.
+#: How many jobs are added to an index at a time, which takes about two milliseconds.
 _SLICE: Final = 1_000
-#: Seconds that an index is kept after its last use. It takes 75 bytes a job, and time at each change of a job.
+#: Seconds for which an index is kept after its last use. An index takes 75 bytes a job, and time at each change of a
+#: job.
 _KEPT: Final = 300
 
 

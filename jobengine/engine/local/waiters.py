@@ -30,7 +30,7 @@ class Take(Protocol):
 
 @define
 class Waiters:
-    """All waiters, and the changes since they were last served that concern them."""
+    """All waiters, and the changes that concern them since they were last served."""
 
     _tables: Tables
     _take: Take
@@ -40,11 +40,11 @@ class Waiters:
     pending: bool = False
     #: The jobs that have become ready, by queue; only of queues with waiters.
     _ready: dict[str, ReadyJobs] = field(factory=dict)
-    #: Queues that were created, reconfigured or deleted, and whether this has ended a pause.
+    #: The queues that were created, reconfigured or deleted, each with whether this may have ended a pause.
     _reconfigured: dict[str, bool] = field(factory=dict)
     #: Queues with flow in which something changed.
     _to_recheck: dict[str, None] = field(factory=dict)
-    #: Queue, uid and job of each finished job; None instead of a removed job.
+    #: Queue, uid and job of each job that was finished or removed; a removed job is None.
     _ended: list[tuple[str, str, Job | None]] = field(factory=list)
 
     def record(self, effects: Sequence[Effect]) -> None:
