@@ -119,7 +119,7 @@ class SharedClaims:
         return [claims for (sealed,) in found if (claims := self._opened(sealed)) is not None]
 
     def _opened(self, sealed: bytes) -> _ServerClaims | None:
-        """The claims in a row; None if the row is damaged, or from another version, with other fields."""
+        """The claims in a row; None if the row is damaged, or is from a version with other fields."""
         try:
             return _decode(self.rows.seal.open(sealed))
         except (Damaged, DecodeError):

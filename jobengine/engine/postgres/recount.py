@@ -32,7 +32,7 @@ from .sql import named
 
 #: The slot of the tally for corrections. Servers use slots from 0 on, so only another recount can change the same rows.
 CORRECTIONS: Final = -1
-#: The most attempts at a recount: an attempt fails if damaged rows are found or restored meanwhile.
+#: The most attempts at a recount. An attempt fails if it finds damaged rows, or if such rows are restored meanwhile.
 _TRIES: Final = 5
 #: Progress is reported each time this many jobs are counted.
 _REPORTED: Final = 1_000

@@ -69,8 +69,8 @@ class Observation:
 
 def advanced(start: ClaimStart, seen: Observation, claimed: RowRank) -> ClaimStart:
     """
-    The claim start after step 1 or 3 of advancing it (see this module). If no job can be claimed, `claimed` is
-    proposed.
+    The claim start after step 1 or 3 of advancing it (see this module). If no job is ready, `claimed`, the rank of the
+    last claimed job, is proposed.
     """
     if start.proposed is None:
         return _proposing(start.at, seen.first or claimed, seen.number)

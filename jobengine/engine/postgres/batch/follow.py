@@ -5,8 +5,8 @@ A transaction that ends an awaited job leaves a row in `ended`, see dependency_r
 its own, which begins when the end is committed. It locks the ended jobs together with the jobs that depend on them, so
 that an ended job can't change again before its dependants are written. Other jobs on which these depend are only read,
 and may change meanwhile: if they are complete, that counts at once, since it is never undone; the rest is left to their
-own follow-ups. So if several jobs end at once, the last follow-up sees all the ends. Its own changes may leave rows
-again, so a cascade goes level by level, and continues after a crash.
+own follow-ups. So if several jobs end at once, the last follow-up sees all the ends. The changes of a follow-up may
+leave rows again, so a cascade goes level by level, and continues after a crash.
 
 The server that has left the rows follows them up before it answers, if they are few; the sweepers do the rest.
 """

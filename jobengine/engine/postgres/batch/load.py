@@ -311,7 +311,7 @@ class _Loading:
     def _lock_keys(self, keys: Sequence[tuple[int, bytes]], *, shared: bool = False) -> list[Query]:
         def check(answer: list[Row]) -> None:
             if len(answer) < len(keys):
-                # Another connection has just removed a key without jobs.
+                # Another connection has just removed one of the keys, which had no jobs: insert and lock it again.
                 raise Redo
 
         return [Query(*one) for one in zip(statements.keys_locked(keys, shared=shared), (_ignore, check), strict=False)]

@@ -204,7 +204,7 @@ class LinkLoading:
         return [*self._found(answer)]
 
     def _awaited_among(self, name: str) -> set[str]:
-        """The named jobs of a queue for which others wait, in one query: for most new jobs none does."""
+        """Those of a queue's jobs in `_named` for which others wait. One query for all: for most jobs none wait."""
         if name not in self._awaited:
             keys = texts(sorted(self._named[name]))
             (answer,) = together(self.connection, _AWAITED_AMONG(parent_queue=self.rows.name(name), parent_keys=keys))

@@ -48,8 +48,8 @@ _COUNT_JOBS_AHEAD: Final = named("count_jobs_ahead")
 
 def due(queue_id: int, elapsed: int, wall: int, most: int) -> list[Statement]:
     """
-    Lock and load due jobs, at most `most` by elapsed time and `most` by the wall clock; skips jobs that others have
-    locked.
+    The statements that lock and load due jobs: at most `most` by elapsed time and `most` by the wall clock, without
+    jobs that others have locked.
     """
     return [
         _LOCK_DUE_JOBS(queue_id=queue_id, elapsed=elapsed, most=most),
@@ -70,7 +70,10 @@ def keys_locked(keys: Sequence[Key], *, shared: bool = False) -> list[Statement]
 
 
 def jobs_named(uids: Sequence[Uid], keys: Sequence[Key], *, locks: bool) -> list[Statement]:
-    """Load the jobs with these uids and the holders of these keys; locks them if `locks`, or if there are keys."""
+    """
+    The statement that loads the jobs with these uids and the holders of these keys. With `locks`, or if there are keys,
+    it locks all of them.
+    """
     values: dict[str, Array] = {}
     if uids:
         values |= {"queue_ids": bigints([one[0] for one in uids]), "uids": texts([one[1] for one in uids])}
@@ -95,8 +98,8 @@ class Claiming(Value, frozen=True, kw_only=True):
 
 def claim(claiming: Claiming, *, locks: bool) -> Statement:
     """
-    Load the first ready jobs that no other connection has locked. Returns one row of NULLs if all ready jobs are
-    locked.
+    The statement that loads the first ready jobs and, with `locks`, locks them. It then skips jobs that others have
+    locked, and returns one row of NULLs if these are all ready jobs.
     """
     values: dict[str, Any] = {"queue_id": claiming.queue_id, "wall": claiming.wall, "most": claiming.most}
     if claiming.tags:

@@ -29,9 +29,9 @@ _LIST_GROUP_KEYS: Final = named("list_group_keys")
 def regroup(connection: "Connection[Row]", rows: Rows, queue_id: int, queue: Queue, slot: int) -> int:
     """
     Correct the groups of a queue that the transaction has locked; returns how many had wrong counts. The counts of the
-    jobs of all groups are changed in this slot of the tally.
+    jobs in all groups together are corrected in this slot of the tally.
 
-    It reads the keys of all unfinished jobs.
+    Reads the group keys of all unfinished jobs.
     """
     flow = queue.flow or NO_FLOW
     settings = _settings(connection, rows, queue_id, queue)

@@ -127,7 +127,7 @@ def _with_tags(changes: Iterable[Change]) -> list[Change]:
 
 
 def _with_notes(changes: Iterable[Change]) -> list[Change]:
-    """The changes of jobs that have failed or have notes, or had some."""
+    """The changes of jobs that have failed or have notes, or did so before."""
     return [
         one
         for one in changes

@@ -42,13 +42,14 @@ _PATIENCE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-#: A mark that is set together with these settings: if a connection lacks it, a pooler did not pass the settings on.
+#: A mark that is set together with the settings: if a connection lacks the mark, a pooler did not pass the settings on.
 _MARK: Final = "jobengine.direct"
 _TOO_MANY: Final = re.compile("too many (clients|connections)|connection slots|more connections allowed")
 _NO_LOGIN: Final = re.compile(
     r"authentication failed|no password supplied|pg_hba\.conf|permitted to log in|role .* does not exist|no such user"
 )
-#: The kinds of error texts of PostgreSQL and pgbouncer. Other texts, as in other languages, have no kind of their own.
+#: The kinds of error texts of PostgreSQL and pgbouncer. Other texts, such as those in other languages, have no kind of
+#: their own.
 _KINDS: Final = (
     (_TOO_MANY, "the database has too many connections"),
     (_NO_LOGIN, "the database refuses the login"),

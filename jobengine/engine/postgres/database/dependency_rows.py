@@ -1,15 +1,15 @@
 """
 The rows of the tables `dependency`, `ended` and `batch_tally`.
 
-The first and the last are indexes in the shape of tables: everything in them follows from the jobs. They have these
-rules:
+The first and the last are indexes in the shape of tables: everything in them follows from the jobs. Rules for the three
+tables:
 
 - Only a transaction that has locked a job changes what the job depends on.
 - A transaction that ends, retries or removes a job whose column `awaited` is set leaves a row in `ended`; so does a
   transaction after which a batch may have to end or to be resumed. Another transaction follows it up, see follow.py: so
   no end is lost, and no transaction waits for the jobs that depend on its own.
 - A transaction that adds a dependency on a job locks the job and sets its `awaited`. A follow-up that has locked the
-  job, and finds nothing that depends on it, removes `awaited`.
+  job, and finds no dependency on it, removes `awaited`.
 """
 
 from collections import Counter

@@ -36,5 +36,5 @@ def write_periods(connection: "Connection[Row]", server: int, counted: Iterable[
 
 
 def outdated(elapsed: int) -> list[tuple[int, int]]:
-    """The spans, each with the number of its last outdated period."""
+    """All spans, each with the number of its latest period that is outdated."""
     return [(span, elapsed // one.width - one.kept) for span, one in enumerate(SPANS)]

@@ -112,10 +112,7 @@ def _change(rows: Rows, known: Known, row: Row) -> Change | None:
 
 
 def _counts_lacking(change: Change, set_apart: int) -> list[int]:
-    """
-    The counts to add when a row that was set apart is restored: of the job's place and, after a
-    recount, of its mark.
-    """
+    """The counts to which a restored job is added: that of its place and, after a recount, that of its mark."""
     job = change.new
     if job is None:
         return []

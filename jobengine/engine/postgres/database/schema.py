@@ -74,8 +74,8 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "WITH (fillfactor = 50)",
     ),
     (
-        # No statement: since this version, places 5 and 6 of tally count retrying and cancelled jobs (see rows.py); the
-        # new version number locks out older servers.
+        # No statement: since this version, places 5 and 6 of tally count retrying and cancelled jobs (see
+        # core/places.py); the new version number locks out older servers.
     ),
     (
         # See history_rows.py: a server's counts in a period of a queue. They are not encrypted: counts are no secret.
@@ -116,8 +116,8 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "CREATE INDEX item_fires ON item (fires) WHERE fires IS NOT NULL",
     ),
     (
-        # See group_rows.py. `rev`: how often the row was changed. The new name of `created` locks out older
-        # servers, which lock queues with groups in another way.
+        # See group_rows.py. `rev`: how often its ready jobs or its place were changed. The new name of `created` locks
+        # out older servers, which lock queues with groups in another way.
         "ALTER TABLE grp ADD COLUMN rev bigint NOT NULL DEFAULT 0",
         "ALTER TABLE grp RENAME COLUMN created TO first_created",
         # The jobs of all groups are counted in the tally, so that servers do not wait for each other to count.
@@ -166,7 +166,7 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "at bigint NOT NULL, PRIMARY KEY (queue_id, uid)) "
         "WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)",
         "CREATE INDEX failure_order ON failure (queue_id, key, at, uid)",
-        # Without the jobs in progress: then a claim does not write to this index.
+        # The new index leaves out the jobs in progress, so that a claim does not write to it.
         "DROP INDEX job_group",
         "CREATE INDEX job_group ON job ((queue_id + 0), grp, place, inv_prio, arrival) "
         "WHERE grp IS NOT NULL AND place <> 2",

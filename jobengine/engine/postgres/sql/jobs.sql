@@ -46,7 +46,7 @@ ORDER BY j.queue_id, j.uid
 FOR UPDATE OF j;
 
 -- name: lock_jobs_and_key_holders
--- Locks and loads jobs by uid together with the jobs that hold unique keys: all of them in one order.
+-- Locks and loads jobs by uid, and the jobs that hold unique keys; locks them all in one order.
 SELECT j.queue_id, j.uid, j.sealed, j.said, j.place, j.awaited
 FROM (
     SELECT * FROM unnest((SELECT :queue_ids::bigint[]), :uids::text[]) AS u (queue_id, uid)
@@ -110,7 +110,7 @@ FROM (
 WHERE j.queue_id = n.queue_id AND j.uid = n.uid;
 
 -- name: move_jobs
--- Writes jobs of which only the standing has changed, which are most.
+-- Writes jobs of which only the standing has changed, as in most writes.
 UPDATE job j
 SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = n.unique_key,
     bytes = n.bytes, said = n.said

@@ -15,7 +15,8 @@ ORDER BY inv_prio, arrival
 LIMIT :most;
 
 -- name: page_of_group
--- As page_by_rank, but of the queued jobs only those of one group, found with the index job_group.
+-- As page_by_rank, but only the queued jobs of one group, found with the index job_group, and jobs of all groups in the
+-- other places.
 SELECT p.*
 FROM (
     SELECT g.*

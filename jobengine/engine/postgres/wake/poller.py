@@ -15,8 +15,8 @@ from ..database.pipeline import Row
 from .event_log import ReadEvents, Watches, read_watched
 from .waiters import PollResult, Waiters, poll
 
-#: Seconds to the first poll for a waiter: its claim may have skipped jobs that another connection had locked, and no
-#: notification follows if that connection does not claim them. Also the seconds between polls while no notifications
+#: Seconds to the first poll for a waiter: its claim may have skipped jobs that another connection had locked. If that
+#: connection does not claim the jobs, no notification follows. Also the seconds between polls while no notifications
 #: are received.
 _PAUSE: Final = 0.25
 #: Seconds between polls while notifications are received.
