@@ -31,7 +31,7 @@ class _Entry:
         self.batch: Batch | None = None
         #: The number of its jobs in each place: a list, as a dict with states as keys takes three times as long.
         self.numbers: Final = [0] * (max(Place) + 1)
-        #: (milliseconds, rank) of each finished job, which is kept for that time after the end of the batch.
+        #: Of each finished job: the milliseconds for which it is kept after the batch has ended, and its rank.
         self.kept: Final[SortedList[tuple[int, Rank]]] = SortedList()
         #: Its deadline as listed in BatchIndex.deadlines; None if it is not listed.
         self.deadline: int | None = None
@@ -52,7 +52,10 @@ class _Entry:
         return self.batch is not None and is_to_change(self.batch, self.counts())
 
     def next_deadline(self) -> int | None:
-        """When its first job is removed or, without jobs, the batch itself; None while the batch has not ended."""
+        """
+        When its first job in `kept` is removed or, without jobs, the batch itself. None while the batch has not ended,
+        and while it has jobs, but none in `kept`.
+        """
         if self.batch is None or self.batch.ended is None:
             return None
         first = self.kept.first()
@@ -97,18 +100,18 @@ class BatchIndex:
         self._move_kept(job, leaving)
 
     def move(self, name: str, before: Place, after: Place) -> None:
-        """Record that a job of a batch has another place."""
+        """Record that a job of a batch has moved to another place."""
         numbers = self._entry(name).numbers
         numbers[before] -= 1
         numbers[after] += 1
 
     def move_kept(self, old: Job, new: Job, entering: Pending, leaving: Pending) -> None:
-        """Record a change of a job in a batch if the job is finished before or after it."""
+        """Record a change of a job in a batch, if the job is finished before or after the change."""
         self._move_kept(old, leaving)
         self._move_kept(new, entering)
 
     def set_kept(self, uid: str, job: Job | None, entering: Pending, leaving: Pending, *, keeps: bool) -> None:
-        """Record whether unfinished jobs depend on a job, which may be missing."""
+        """Record (`keeps`) whether unfinished jobs depend on a job; the job may be missing."""
         self.is_used = True
         if keeps:
             self._move_kept(job, leaving)
@@ -183,7 +186,10 @@ def _is_over(since: int, kept: tuple[int, Rank]) -> bool:
 
 
 def _is_kept_by_batch(job: Job) -> bool:
-    """Whether a job's retention begins with the end of its batch, and not when the jobs that depend on it ended."""
+    """
+    Whether a job is finished and its retention begins with the end of its batch. If unfinished jobs have put its
+    retention off, it begins without regard to the batch.
+    """
     standing = job.standing
     is_finished = standing.state is COMPLETE or standing.state is _FAILED
     return is_finished and job.spec.rare.batch is not None and not standing.shift

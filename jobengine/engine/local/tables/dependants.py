@@ -33,7 +33,7 @@ class Dependants:
         self._queues: Final = queues
         #: Puts off the retention of a job, given by queue and uid, or lets it begin.
         self._keep: Final = keep
-        #: The jobs that the end of each awaited job or batch changes.
+        #: By awaited job or batch: the jobs that change when it ends.
         self._changed_by: Final[dict[Awaited, dict[Awaited, None]]] = {}
         #: How many unfinished jobs depend on each awaited job.
         self._unfinished: Final[dict[Awaited, int]] = {}

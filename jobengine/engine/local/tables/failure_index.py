@@ -23,12 +23,15 @@ from ....core.places import Mark, Place, mark_of
 from ....core.stats import FailureCounts
 from .sorted_list import SortedList
 
-#: How many groups are kept beside those that are listed, so that the smallest groups are seldom searched for.
+#: How many groups are kept in addition to those that are listed: the more there are, the more seldom the smallest are
+#: searched for and dropped.
 _MORE_GROUPS: Final = 500
-#: How many jobs one step of building visits, and how many failures it enters: at most a few milliseconds.
+#: The most jobs that one step of building visits, and the most failures that it enters. A step takes a few
+#: milliseconds.
 _VISITED: Final = 4_000
 _ENTERED: Final = 250
-#: The failures of a dropped group that are freed at once; a larger one is freed in slices, at the next read.
+#: A dropped group with at most this many failures is freed at once; a larger group is freed in slices, at the next
+#: read.
 _FREED_AT_ONCE: Final = 20
 #: The places of jobs that are tried again.
 _QUEUED: Final = (Place.READY, Place.DELAYED, Place.WAITING)
@@ -40,7 +43,8 @@ Entry = tuple[int, str]
 class KeptGroup:
     """The failures of one fingerprint."""
 
-    #: Whether the group has all failures of its fingerprint: false if an earlier group of it may have been dropped.
+    #: Whether the group has all failures of its fingerprint: false if an earlier group of this fingerprint may have
+    #: been dropped.
     is_whole: bool
     entries: SortedList[Entry] = field(factory=SortedList, init=False)
 
@@ -52,10 +56,11 @@ class KeptGroup:
 
 @define
 class FailureScan:
-    """Visits the failures of a queue in slices, while its jobs may change between two of them."""
+    """Visits the failures of a queue in slices; the jobs may change between two slices."""
 
     _places: Mapping[Place, SortedList[Rank]]
-    #: The places whose jobs are not all visited yet; in the last place, jobs up to the rank `_visited` are visited.
+    #: The places whose jobs are not all visited yet. In the last place of the list, the jobs up to the rank `_visited`
+    #: are.
     _unvisited: list[Place]
     _visited: Rank | None = field(default=None, init=False)
 
@@ -100,7 +105,7 @@ class FailureIndex:
     #: Whether it is built, or is being built.
     is_used: bool = field(default=False, init=False)
     _building: FailureScan | None = field(default=None, init=False)
-    #: The groups whose jobs are visited once more.
+    #: While all jobs are visited once more: the groups that the first visit has kept.
     _again: list[KeptGroup] | None = field(default=None, init=False)
     #: Dropped groups whose memory is not freed yet.
     _unused: list[KeptGroup] = field(factory=list, init=False)
@@ -111,9 +116,9 @@ class FailureIndex:
         """
         Replace a job by another of the same uid; None stands for no job.
 
-        Not needed for a job that is neither failed nor tried again, before and after.
+        Not needed for a job that, before and after the change, neither has failed nor is tried again.
         """
-        # Most jobs that fail have no mark, so a call for each would be a waste.
+        # Most jobs that fail have no mark: save a call for each.
         if old is not None and ((notes := old.standing.notes).retrying or notes.cancelled):
             self._count_mark(old, -1)
         if new is not None and ((notes := new.standing.notes).retrying or notes.cancelled):
@@ -128,7 +133,7 @@ class FailureIndex:
             self._enter(now[0], (now[1], new.spec.uid))
 
     def build_some(self) -> bool:
-        """Index some more jobs; returns whether any are left. Call it again in a later turn of the reactor then."""
+        """Index some more jobs; returns whether any are left: if so, call it again in a later turn of the reactor."""
         if not self.is_used:
             self.is_used, self._building = True, self._scan()
         if self._building is None:

@@ -11,9 +11,9 @@ from .queue_table import QueueTable
 
 def fill(table: QueueTable, added: JobsAdded, dependants: Dependants) -> Collection[Job]:
     """
-    Add those of the jobs that are new; returns the others, each of which the caller must put before the next step.
+    Add those of the jobs that are new. Returns the others: the caller must put each of them before it adds more jobs.
 
-    Call `update_indexes` next.
+    Call `update_indexes` when all jobs are added.
     """
     new, known, others = added.jobs, table.jobs, list[Job]()
     ranks, length = added.ranks, added.length

@@ -60,13 +60,13 @@ class GroupExtras:
 
     settings: GroupSettings = NO_SETTINGS
     gate: Gate = OPEN
-    #: The group's entry in the list of gates.
+    #: When its gate changes next, as entered in Turns.gates; None if it never does.
     changes: int | None = None
     #: How many failed jobs hold it; see OnFailure.
     failed: int = 0
-    #: How many of its jobs may be in progress; None: as many as the queue allows.
+    #: How many of its jobs may be in progress; None: as many as the queue allows for a group.
     cap: int | None = None
-    #: How many of its jobs its gate allows to claim now; None: as many as the queue allows.
+    #: How many of its jobs its gate allows to claim now; None: as many as the queue's rate for groups allows.
     left: int | None = None
     #: How many of its jobs could be claimed when it was last placed; since then the number may have grown, not shrunk.
     room: int = 0
@@ -169,7 +169,7 @@ class Group(Struct, eq=False, gc=False):
         return ranks.before(rank) if isinstance(ranks, SortedList) else bisect_left(ranks, rank)
 
     def add_ready(self, rank: Rank) -> bool:
-        """Add a ready job, unless the order is strict; returns whether the job is now the first of the group."""
+        """Add a ready job to a group that is not in strict order; returns whether it is now the group's first."""
         jobs = self.jobs
         self.ready += 1
         # The usual cases of _with, without a call.
@@ -183,14 +183,14 @@ class Group(Struct, eq=False, gc=False):
         return next(iter(self.jobs)) is rank
 
     def add_all(self, ranks: list[Rank]) -> None:
-        """Add ready jobs without tags, unless the order is strict; sorts the list that is passed."""
+        """Add ready jobs without tags to a group that is not in strict order; sorts the list that is passed."""
         jobs = self.jobs
         self.ready += len(ranks)
         ranks.sort()
         if isinstance(jobs, SortedList):
             jobs.add_all(ranks)
             return
-        # A copy has no room for more ranks, which takes 48 bytes less for 10 of them.
+        # A copy reserves no room for more ranks, which saves 48 bytes for 10 ranks.
         self.jobs = sorted(jobs + ranks) if jobs else ranks.copy()
         if len(self.jobs) > _LONG:
             jobs = SortedList[Rank]()
@@ -229,7 +229,10 @@ class Group(Struct, eq=False, gc=False):
         )
 
     def hold(self, job: Job | None, by: int) -> None:
-        """Add or remove (`by`: 1 or -1) a failed job that holds the group until somebody retries or deletes the job."""
+        """
+        Add or remove (`by`: 1 or -1) a job that holds the group until somebody retries or deletes the job. A job that
+        has not failed, or was cancelled, is ignored.
+        """
         if job is None or job.standing.state is not _FAILED or job.standing.notes.cancelled or self.name is None:
             return
         self.own_extras.failed += by
@@ -276,7 +279,8 @@ class FairGroup(Group):
     """A group in fair order."""
 
     is_fair = True
-    #: The number of the claim that served it last; before that, of the latest claim when its first job arrived.
+    #: The number of the claim that served the group last; until then, the number of the latest claim of any group when
+    #: this group's first job arrived.
     served: int = 0
 
     def key(self, rank: Rank, taken: int, turn: int) -> Key:

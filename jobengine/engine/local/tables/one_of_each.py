@@ -1,8 +1,8 @@
 """
 The most frequent claims in a queue with flow: of one job, or of one job from each of several groups.
 
-A fast path: whether a claim takes just these jobs is seen from the first positions of the open groups. Then it needs no
-order of turns, which saves two thirds of the time to find the jobs. Otherwise turns.py decides.
+A fast path: the first positions of the open groups show whether a claim takes just these jobs. If so, the order of
+turns is not needed, which saves two thirds of the time to find the jobs. Otherwise turns.py decides.
 """
 
 from itertools import islice

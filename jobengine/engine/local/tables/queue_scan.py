@@ -16,8 +16,8 @@ class QueueScan:
     Each job is returned in its state at reading; jobs that were removed or added meanwhile are left out. So a job that
     exists throughout is returned exactly once, wherever a new priority moves it.
 
-    The scan keeps the old blocks of indexes that were changed and not read yet: at most eight bytes a job, and the
-    ranks of removed jobs. Call `close` at the end.
+    If the queue changes, the scan keeps the old blocks of the indexes until it has read them: at most eight bytes a
+    job, and the ranks of removed jobs. Call `close` at the end.
     """
 
     def __init__(self, table: QueueTable) -> None:

@@ -227,7 +227,7 @@ class QueueTable(GroupQueries):
 
     @staticmethod
     def _is_over(wall: int) -> Callable[[Job], bool]:
-        """Whether the `timeout_time` of a job has come."""
+        """A function that returns whether the `timeout_time` of a job has come."""
         return lambda job: 0 < job.spec.timeout_time * SECOND <= wall
 
     def gives_any(self, tags: tuple[str, ...]) -> bool:
@@ -287,8 +287,8 @@ class QueueTable(GroupQueries):
 
     def due(self, now: int) -> Iterator[Due]:
         """
-        The jobs whose deadline has come, by deadline, and the gates that are over. Any change makes the iterator
-        invalid.
+        The jobs whose deadline has come, by deadline; the gates that are over; and what is due of the batches. Any
+        change makes the iterator invalid.
         """
         wall = self.wall(now)
         elapsed = takewhile(lambda entry: entry[0] <= now, self.deadlines)
@@ -308,7 +308,7 @@ class QueueTable(GroupQueries):
 
     def put(self, uid: str, new: Job | None) -> Job | None:
         """
-        Replace the job `uid` by `new`, or remove it if `new` is None; returns the old job.
+        Replace the job `uid` by `new`, or remove the job if `new` is None; returns the old job.
 
         Call `update_indexes` next.
         """
@@ -352,7 +352,7 @@ class QueueTable(GroupQueries):
             self.live_bytes += length_of_reported(after) - length_of_reported(before)
 
     def _move_listed(self, old: Job, new: Job, before: Place, after: Place) -> None:
-        """Update the indexes for lists by time, and those by tag and unique key, which few jobs are in."""
+        """Update the indexes that have few jobs or are rarely in use: for lists by time, by tag, and by unique key."""
         self._sort(old, new)
         if new.spec.tags or new.spec.rare.unique_key is not None:
             self.names.move(before, old, after, new, self._entering, self._leaving)
@@ -467,7 +467,7 @@ class QueueTable(GroupQueries):
             self._spread()
 
     def _spread(self) -> None:
-        """Keep many jobs in small dicts, and many unique keys: never more keys than jobs exist. See spread_dict.py."""
+        """Keep many jobs, and many unique keys (never more than jobs), in small dicts; see spread_dict.py."""
         if (jobs := fitting(self.jobs)) is not self.jobs:
             self.jobs = self.failing.jobs = jobs
             self.flow.use(jobs)

@@ -21,7 +21,7 @@ class Snapshot:
         self._begun = False
         self._names = iter(list(tables.queues))
         self._table: QueueTable | None = None
-        #: Kind and name of each named thing of the queue that was not taken yet.
+        #: Kind and name of each of the queue's named things that is still to be taken.
         self._items: list[tuple[str, str]] = []
         self._after: Rank | None = None
         self._end = 0

@@ -129,7 +129,7 @@ class SortedList(Generic[T]):
         return [end - start for start, end in pairwise(before)]
 
     def freeze(self) -> list[list[T]]:
-        """The blocks as they are now; they stay unchanged until `thaw` was called as often as this."""
+        """The blocks as they are now; they stay unchanged until `thaw` was called as often as `freeze`."""
         self._frozen += 1
         self._seen = {*(self._seen or ()), *map(id, self._blocks)}
         return self._blocks.copy()
@@ -202,7 +202,7 @@ class SortedList(Generic[T]):
         return block
 
     def _cut(self, start: int, end: int) -> None:
-        """Merge these blocks into one, or into some of equal length if that would be too long."""
+        """Merge the blocks from `start` to `end` into one, or into several of equal length if one would be too long."""
         values = list(chain.from_iterable(self._blocks[start:end]))
         parts = 1 if len(values) <= _LONGEST else len(values) // _BLOCK
         size = -(-len(values) // parts)

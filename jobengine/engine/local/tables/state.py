@@ -49,7 +49,7 @@ class Tables:
         self.ahead = 0
         #: (next deadline, name) of every queue that has one.
         self.deadlines: SortedList[tuple[int, str]] = SortedList()
-        #: (time of the wall clock, name) of every queue with a schedule: when the first one fires next.
+        #: (time of the wall clock, name) of every queue with a schedule: when its first schedule fires.
         self.firings: SortedList[tuple[int, str]] = SortedList()
         #: The first of these deadlines and firings, as elapsed time; None if there is none.
         self.next_deadline: int | None = None
@@ -365,8 +365,8 @@ def latest_change(tables: Tables) -> int:
     """
     The latest time that is known from jobs in progress and from rates, in elapsed milliseconds; 0 if there is none.
 
-    After a start elapsed time is not before it: else a clock that was set back meanwhile would make leases longer, and
-    rates would remember claims for longer than their windows.
+    At a start, elapsed time must not begin before it: otherwise a clock that was set back during the stop would make
+    leases longer, and rates would remember claims for longer than their windows.
     """
     changes = (job.updated for table in tables.queues.values() for job in table.in_progress())
     gates = (gate_of(text) for table in tables.queues.values() for _, text in table.items(GATE))

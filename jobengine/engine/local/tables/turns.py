@@ -56,7 +56,8 @@ class Turns:
     groups: dict[str | None, Group] = field(factory=dict)
     #: The elapsed time up to which gates have been opened.
     now: int = 0
-    #: The positions of open groups: for None, of all; for tags, of those with ready jobs that have these tags.
+    #: The positions of open groups. By None: of all of them; by tags: of those that have ready jobs with just these
+    #: tags.
     open: dict[Tags | None, SortedList[Key]] = field(factory=lambda: {None: SortedList()})
     #: Pending changes of the lists for tags: positions to insert, and positions to remove.
     _tag_moves: dict[Tags, tuple[list[Key], list[Key]]] = field(factory=dict, init=False)
@@ -64,7 +65,8 @@ class Turns:
     gates: GateTimes = field(factory=GateTimes, init=False)
     #: The queue's own gate, which has no group.
     gate: Gate = OPEN
-    #: The number of groups by size: ready jobs plus jobs in progress. The jobs beyond the limit are held.
+    #: How many groups have each size: ready jobs plus jobs in progress. In each group, the jobs beyond the limit are
+    #: held.
     _sizes: dict[int, int] = field(factory=dict)
     #: The number of held jobs in groups that are counted apart: with rare fields, in strict order, or over their limit.
     _held: int = 0
@@ -74,7 +76,7 @@ class Turns:
     _touched: dict[Group, None] = field(factory=dict)
     #: The number of the last claim.
     turn: int = 0
-    #: The rank up to which the index has the jobs, while it is being made.
+    #: While the index is being built: the rank up to which it has the jobs; then None.
     covered: Rank | None = None
     #: The ranks of collected ready jobs, by group; see `gather`.
     _gathered: defaultdict[str | None, list[Rank]] = field(factory=lambda: defaultdict(list), init=False)
@@ -134,9 +136,9 @@ class Turns:
 
     def oldest(self) -> int | None:
         """
-        When the oldest of the first jobs of open groups was added; None without any.
+        When the oldest of the open groups' first jobs was added; None if no group is open.
 
-        Compares the first jobs of _OLDEST groups: the first of each priority or, in fair order, the first of all.
+        Compares at most _OLDEST groups: in fair order the first ones, otherwise the first of each priority.
         """
         firsts, oldest, is_fair = self.open[None], _NEVER, self.flow.group_order is GroupOrder.FAIR
         at = firsts.first()
@@ -168,7 +170,7 @@ class Turns:
 
     def _first_ready(self, group: Group) -> Job | None:
         first = group.first()
-        # A list of groups calls this for each of them: usually the first job is ready.
+        # Lists of groups call this for each group, so try the first job: usually it is ready.
         if first is None or (job := self.jobs[first[2]]).ready:
             return None if first is None else job
         return next((job for rank in group.jobs if (job := self.jobs[rank[2]]).ready), None)
@@ -244,14 +246,15 @@ class Turns:
         self.update()
 
     def place(self, most: int) -> bool:
-        """Give at most this many groups their collected jobs and places in turn; returns whether any is left."""
+        """Give at most `most` groups their collected jobs and their positions; returns whether more groups are left."""
         gathered, groups, order, turn = self._gathered, self.groups, self.flow.group_order, self.turn
         opened, sizes = list[Key](), list[int]()
         for _ in range(min(most, len(gathered))):
             name, ranks = gathered.popitem()
             group = groups.get(name)
             if group is None and name is not None:
-                # A new group is open, as limits are at least 1. This takes a quarter of what `update` takes.
+                # A new group is open, as limits are at least 1. So it is placed here, in a quarter of the time that
+                # `update` takes.
                 group = groups[name] = made_group(name, order, turn)
                 group.add_all(ranks)
                 group.size = size = len(ranks)
@@ -370,7 +373,7 @@ class Turns:
         """Give the touched groups their places in the lists of open groups."""
         touched, self._touched = self._touched, {}
         cap, most_running = self._cap, self._most_running
-        # Without `list[Key]()`, which takes half a microsecond each time.
+        # Not `list[Key]()`, which takes half a microsecond longer.
         inserted: list[Key] = []
         removed: list[Key] = []
         for group in touched:
@@ -429,7 +432,10 @@ class Turns:
             group.own_extras.tag_positions = new
 
     def _count(self, group: Group, room: int) -> None:
-        """Count the held jobs of a group: by its size if only limits of the queue can hold them, else in `_held`."""
+        """
+        Count the held jobs of a group: by its size if only the queue's limits for all groups can hold them, else in
+        `_held`.
+        """
         size: int | None = 0 if group.name is None else group.ready + group.running
         held = 0
         if group.extras is not None or group.is_strict or (size and group.running > self._most_running):
