@@ -1,8 +1,8 @@
 """
 The groups of a queue with flow in a batch: those that its commands need are loaded when a rule reads them.
 
-The batch has locked the queue for itself, so loaded rows stay true. Changes by its own commands are kept here, on top
-of the loaded rows.
+A batch that claims has locked the claims of the queue, so what limits and gates allow stays true until its commit.
+Changes by its own commands are kept here, on top of the loaded rows.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ from .begin import Now
 from .loaded_group import LoadedGroup, QueueTotals, totals_of
 from .ordered import Loading
 
-#: How many jobs are loaded at a time: at least, and at most.
+#: The least and the most jobs that are loaded at a time.
 LEAST, MOST = 2, 256
 #: A position after every job.
 _BACK: Final[RowRank] = (1 << 62, 1 << 62)
@@ -75,7 +75,7 @@ class LoadedGroups:
     _totals: QueueTotals | None = field(default=None, init=False)
     #: The rows of locked jobs; each is decrypted when it is needed.
     _sealed: dict[str, Row] = field(factory=dict, init=False)
-    #: The keys of the groups of ready jobs that are not locked, by the job's uid.
+    #: By uid of a ready job that is not locked yet: the key of its group.
     unlocked: dict[str, bytes] = field(factory=dict, init=False)
     #: The uids, by group, of jobs that were changed, or loaded for other commands; None until a claim needs them.
     _members: dict[str | None, set[str]] | None = field(default=None, init=False)
@@ -453,8 +453,8 @@ class LoadedGroups:
 
     def locking(self, made: Statement) -> Statement:
         """
-        The statement; without locks if the batch only reads. It has no locks in strict order either: it would skip jobs
-        that others have locked, so all its jobs are locked later, see `lock_strict`.
+        The statement, without its locks if the batch only reads. In strict order it has no locks either, since it would
+        skip jobs that others have locked: `lock_strict` locks the jobs later.
         """
         return made if self.locked and self.flow.group_order is not GroupOrder.STRICT else unlocked(made)
 

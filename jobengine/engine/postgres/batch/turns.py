@@ -29,7 +29,7 @@ _FRONT: Final = (-(1 << 63), "-Infinity", -1, -1)
 _NEXT_TURN: Final = named("next_turn")
 _GROUPS_IN_TURN: Final = named("groups_in_turn")
 _TAGGED_JOBS_OF_GROUPS: Final = named("tagged_jobs_of_groups")
-#: At most this many groups, and one more, are loaded at a time.
+#: The most groups that are loaded at a time, without the one more for comparison; see _at_most.
 _MOST: Final = 1_000
 
 
@@ -189,7 +189,10 @@ class Turns:
         return [group for group, _, _ in new]
 
     def _second(self, group: LoadedGroup, row: Row, first: Rank) -> list[Rank]:
-        """The rank of a group's second ready job, not locked; nothing in strict order, or if `first` is as late."""
+        """
+        A list with the rank of a group's second ready job, which is not locked. Empty in strict order, and if that job
+        does not come after `first`.
+        """
         rank = (row[14] + 1, row[15], row[17])
         if rank <= first or group.order is GroupOrder.STRICT:
             return []
@@ -224,7 +227,7 @@ class Turns:
         return name if name is not None and self.groups.rows.group(name) == row[0] else None
 
     def _tagged(self, tags: Tags, count: int) -> dict[LoadedGroup, list[Rank]]:
-        """The first ready jobs with these tags of each group with room."""
+        """Of each group with room, the first ready jobs with these tags."""
         limit, digests = self.groups.flow.group_limits.in_progress, self.groups.rows.tags(tags)
         changed = [self.groups.rows.group(name) for name in self.groups.changed_names()]
         statement = _TAGGED_JOBS_OF_GROUPS(
@@ -275,14 +278,17 @@ class Turns:
 
 @define
 class _Page:
-    """The rows of the next groups in turn: `most` groups, or all if there are fewer."""
+    """The rows of the next groups in turn: of `most` groups, or of all that are left if these are fewer."""
 
     most: int
     rows: Sequence[Row]
 
 
 def _at_most(count: int) -> int:
-    """How many groups are loaded for a claim of this many jobs: one more is needed to know the last one."""
+    """
+    How many groups are loaded for a claim of this many jobs: one more, which the second jobs of the others are compared
+    with.
+    """
     return min(count, _MOST) + 1
 
 

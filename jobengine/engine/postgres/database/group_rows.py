@@ -31,9 +31,9 @@ from .arrays import bigints, byteas
 from .pipeline import Parameter, Row, Statement
 from .rows import NO_CLAIM_START, RowRank, Rows, rank_of
 
-#: The spaces of the advisory locks on queues with flow, and on their claims: above all numbers of queues.
+#: The upper bits of advisory locks on a queue with flow, and on its claims; the lower bits are its number.
 _SPACE, _CLAIMS_SPACE = 0x4A45 << 46, 0x4A46 << 46
-#: The tally counts the jobs of all groups in a place under the number of this place plus GROUPED.
+#: The tally also counts the jobs in all groups together: those in a place under the place's number plus GROUPED.
 GROUPED: Final = 7
 #: The kind of record that holds the name of a group.
 _NAME: Final = "name"
@@ -149,8 +149,8 @@ def _opened(rows: Rows, queue: Queue, kind: str, sealed: bytes) -> str | None:
 
 def counted_in(job: Job) -> int | None:
     """
-    Which count of its group includes a job: 0 ready, 1 delayed, 2 in progress, 3 failed; None for a job that is not
-    counted. A job that waits for others counts as delayed.
+    The count in which a job's group counts the job: 0 ready, 1 delayed, 2 in progress, 3 failed; None if in none. A job
+    that waits for others counts as delayed.
     """
     place = place_of(job.standing)
     return _COUNTED.get(place) if place is not _FAILED or not job.cancelled else None
@@ -180,7 +180,7 @@ NOT_READ: Final[tuple[RowRank, int]] = (NO_CLAIM_START, 0)
 #: The changes of the four counts of a group: ready, delayed, running and failed jobs.
 _Counts = tuple[int, ...]
 _UNCHANGED: Final[_Counts] = (0, 0, 0, 0)
-#: How the counts change if a job leaves one of them, enters one, or both; by the indexes of the two, or None. Most
+#: By the index of the count that a job leaves, and of the one that it enters (None: none): how the counts change. Most
 #: groups of a batch have just one such change, so they share these tuples.
 _MOVED: Final[Mapping[tuple[int | None, int | None], _Counts]] = {
     (was, now): tuple((at == now) - (at == was) for at in range(4))
@@ -212,7 +212,7 @@ class GroupDelta(Struct, eq=False, gc=False):
     place: RowRank | None = None
     #: The rank of the second ready job and when it was created, or None if there is none; NOT_READ if it was not read.
     second: tuple[RowRank, int] | None = NOT_READ
-    #: Whether just one job is not ready any more, and it was the first.
+    #: Whether just one job has ceased to be ready, and was the group's first ready job.
     lost_first: bool = False
 
     def read(self, rev: int, place: RowRank | None, second: tuple[RowRank, int] | None = NOT_READ) -> None:
@@ -267,7 +267,7 @@ class GroupDelta(Struct, eq=False, gc=False):
 
 
 class FirstClaimed(Value, frozen=True):
-    """A claim of the first job of some groups: the statement that changes the groups, and their keys in turn."""
+    """A claim of the first job of each of some groups: its statement, and the groups' keys in order of turns."""
 
     statement: Statement
     keys: Sequence[bytes]
@@ -325,7 +325,7 @@ class GroupChanges:
                 delta.is_gated = True
 
     def grouped(self) -> dict[tuple[int, int], int]:
-        """The changes of the numbers of jobs in all groups together, by queue number and place in the tally."""
+        """By queue number and place in the tally: how the number of jobs in all groups together changes."""
         counts = [delta.counts for name, delta in self.deltas.items() if name is not None and delta.is_touched]
         grown = [sum(column) for column in zip(*counts, strict=True)][:FAILED]
         return {(self.queue_id, GROUPED + place): by for place, by in enumerate(grown)}

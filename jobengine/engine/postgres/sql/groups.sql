@@ -1,9 +1,9 @@
 -- Groups of queues with flow: their counts and places in turn (see group_rows.py). The row with the empty key is for
 -- the jobs without a group; the tally counts the jobs of all groups as places 7 to 9.
 --
--- `queue_id + 0` is the first column of the index job_group: other indexes, which lead past the jobs of all groups, do
--- not fit it. That index has no jobs in progress (2): job_order finds them, among those of the whole queue.
--- With `count(*)` instead of EXISTS, PostgreSQL finds the items of a group by their keys.
+-- `queue_id + 0`, the first column of the index job_group, keeps PostgreSQL from using an index that leads past the
+-- jobs of all groups. The index job_group has no jobs in progress (2): job_order finds them, among those of the whole
+-- queue. With `count(*)` instead of EXISTS, PostgreSQL finds the items of a group by their keys.
 
 -- name: lock_flow
 -- Waits for locks on queues with flow, shared or exclusive. The numbers are sorted, so there is no deadlock.
@@ -18,7 +18,7 @@ FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL;
 
 -- name: lock_ungrouped
--- Waits until no other transaction makes jobs without a group ready, or claims any.
+-- Waits until no other transaction claims jobs without a group, or makes such jobs ready.
 SELECT FROM grp WHERE queue_id = :queue_id AND key = '' FOR UPDATE;
 
 -- name: read_flow
@@ -130,8 +130,8 @@ ORDER BY inv_prio, arrival
 LIMIT :most;
 
 -- name: tagged_jobs_of_groups
--- The ready jobs of groups, or without one, that have all `tags`, of which `tag` is one: the first of each group. The
--- keys of groups that have no room are left out.
+-- The first ready jobs of each group, and of those without a group, that have all `tags`, of which `tag` is one. Groups
+-- without room are left out, except those in `changed`.
 SELECT key, uid, sealed, said, place, inv_prio, arrival
 FROM (
     SELECT coalesce(j.grp, '') AS key, j.uid, j.sealed, j.said, j.place, j.inv_prio, j.arrival,
@@ -177,12 +177,12 @@ WHERE g.sealed = '' AND g.key <> '';
 -- Adds to the counts of groups, and inserts missing groups; only groups that may be missing are given with a name.
 --
 -- `served` is the turn in which a group was served, or NULL. A group that gets its first job comes after those that
--- were served. `inv_prio`, `arrival` and `created` are of the first job that became ready. For a group that was read,
--- with `rev`, and has lost ready jobs, they are of the first ready job that is left, or NULL if none is. If that job is
--- not known, `created` is NULL, and the job is searched from that rank on. If the group has changed since it was read,
--- it keeps a place that is not too late. `rev` and `served` pass through columns that only the row with the empty key
--- uses. The keys of groups that have no jobs any more are kept for delete_emptied_groups, in a setting of the
--- transaction.
+-- were served. `inv_prio`, `arrival` and `created` are of the first job that became ready. But for a group that has
+-- lost ready jobs and was read before (`rev` is its revision then), they are of the first ready job that is left, or
+-- NULL if none is. If that job is not known, `created` is NULL, and the job is searched from the given rank on. If
+-- others have changed the group since it was read, it gets the earlier of its present place and the new one, which is
+-- not too late. `rev` and `served` pass through columns that only the row with the empty key uses. The keys of groups
+-- that have no jobs any more are kept for delete_emptied_groups, in a setting of the transaction.
 WITH changed AS (
     INSERT INTO grp AS g (
         queue_id, key, gate, sealed, ready, delayed, running, failed, served, start_arrival, start_prio, inv_prio,
@@ -288,7 +288,7 @@ SELECT set_config('jobengine.emptied', coalesce(array_agg(key) FILTER (WHERE job
 FROM changed;
 
 -- name: place_misplaced_groups
--- Places those of the groups just changed by update_groups that other transactions have changed since they were read.
+-- Places the groups that update_groups has just changed and that other transactions had changed since they were read.
 -- The groups are locked, and this statement sees all that was committed before.
 UPDATE grp g
 SET inv_prio = n.inv_prio, arrival = n.arrival, first_created = n.created, rev = g.rev + 1
@@ -417,8 +417,8 @@ WHERE queue_id = :queue_id AND key = '';
 SELECT key FROM grp WHERE queue_id = :queue_id AND key <> '' ORDER BY key;
 
 -- name: count_claimable
--- How many jobs could be claimed of groups without settings and gates, and when the oldest of their first jobs was
--- added.
+-- How many jobs of the groups without settings and gates could be claimed, and when the oldest of these groups' first
+-- jobs was added.
 SELECT coalesce(sum(n.claimable), 0)::bigint, min(g.first_created) FILTER (WHERE n.claimable > 0)
 FROM grp g, LATERAL (
     SELECT greatest(0, least(
@@ -579,7 +579,7 @@ ORDER BY n.place
 ON CONFLICT (queue_id, slot, place) DO UPDATE SET jobs = t.jobs + excluded.jobs;
 
 -- name: forget_ungrouped_start
--- Lets the ready jobs without a group be found from the queue's first job on.
+-- Moves the start of the ready jobs without a group back to before the queue's first job.
 UPDATE grp SET start_prio = :inv_prio, start_arrival = :arrival
 WHERE queue_id = :queue_id AND key = '' AND start_prio IS NOT NULL;
 
