@@ -109,7 +109,7 @@ def _schedule_standing(schedule: Schedule) -> str:
 def batch_standing(batch: BatchProgress) -> str:
     """The end of a sentence about a batch: whether it is open, what it waits for, or how it ended."""
     if batch.ended is not None:
-        return "has ended: all its jobs are complete" if batch.succeeded else "has ended: jobs of it failed"
+        return "has ended: all its jobs are complete" if batch.succeeded else "has ended: not all its jobs are complete"
     if batch.open:
         return "is open: it takes jobs until it is closed"
     unfinished = batch.queued + batch.inprogress

@@ -72,7 +72,11 @@ def test_a_batch_without_a_job_at_its_end_prints_no_uid(shell: Shell) -> None:
         ({}, "open", "is open: it takes jobs until it is closed"),
         ({"open": False}, "closed", "is closed, and ends once its 3 unfinished jobs are finished"),
         ({"open": False, "ended": 1800000000, "succeeded": True}, "complete", "has ended: all its jobs are complete"),
-        ({"open": False, "ended": 1800000000, "succeeded": False}, "failed", "has ended: jobs of it failed"),
+        (
+            {"open": False, "ended": 1800000000, "succeeded": False},
+            "failed",
+            "has ended: not all its jobs are complete",
+        ),
     ],
 )
 def test_the_description_of_a_batch_has_its_unfinished_jobs_or_its_outcome(
