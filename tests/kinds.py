@@ -67,7 +67,7 @@ class OnPostgres:
 
 
 def _engine(url: str, *, clock: Clock, **parts: Any) -> PostgresEngine:
-    """An engine made from those parts of an engine on a file that PostgreSQL needs, too."""
+    """An engine on PostgreSQL, from the parts for an engine on a file; parts that only a file needs are ignored."""
     thread = parts.get("thread") or AtOnce()
     return PostgresEngine(
         url=url,

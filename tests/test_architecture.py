@@ -89,9 +89,9 @@ ALLOWED = {
         *(f"engine.postgres.{module}" for module in ("transfer", "database.rows", "database.schema")),
     },
 }
-#: Third-party packages that the pure room may import.
+#: Modules that the pure room may import, besides our own.
 PURE = sys.stdlib_module_names | {"attrs", "msgspec"}
-#: Modules of the standard library that would bring a clock, randomness, files or sockets into it.
+#: Modules of the standard library that would bring a clock, randomness, files or sockets into the pure room.
 IMPURE = {"time", "datetime", "random", "secrets", "uuid", "os", "io", "pathlib", "socket", "threading", "asyncio"}
 #: The pure names in such modules: a UUID is a value, only making a new one is not pure.
 PURE_NAMES = {"uuid.UUID"}

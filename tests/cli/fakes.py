@@ -123,7 +123,7 @@ def schedule_of(
 
 
 class FakeBatch:
-    """A batch of a queue, which records its calls too; all answer like `progress`."""
+    """A batch of a queue, whose calls the queue records; all calls answer like `progress`."""
 
     def __init__(self, queue: "FakeQueue", name: str) -> None:
         self._queue = queue
@@ -136,7 +136,7 @@ class FakeBatch:
 
 
 class FakeSchedules:
-    """The schedules of a queue, which records their calls too."""
+    """The schedules of a queue, whose calls the queue records."""
 
     def __init__(self, queue: "FakeQueue") -> None:
         self._queue = queue

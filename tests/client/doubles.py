@@ -68,14 +68,14 @@ class DefaultsServer:
 
 
 def unconnected(replies: Replies, **settings: Any) -> tuple[JobEngine, FakePool]:
-    """A client with these settings, and its pool, which answers like this."""
+    """A client with these settings, and its pool, which gives these replies."""
     engine = JobEngine("http://server.example:6006", **settings)
     engine._caller.pool = pool = FakePool(replies)
     return engine, pool
 
 
 def queue_with(replies: Replies, retry_for: float = 0) -> tuple[Queue, FakePool]:
-    """The queue q of such a client, and its pool."""
+    """The queue q of a client with a key, and the client's pool, which gives these replies."""
     engine, pool = unconnected(replies, access_key="k", retry_for=retry_for)
     return engine.queue("q"), pool
 

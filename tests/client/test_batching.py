@@ -236,7 +236,7 @@ def test_a_lost_answer_fails_only_items_that_have_no_result_yet() -> None:
 
 
 def _calls(count: int) -> list[Item]:
-    """The items of this many calls, which have their outcomes."""
+    """The items of this many calls that have been answered."""
     items = [Item(b"a") for _ in range(count)]
     for item in items:
         item.closes = item.settled = True

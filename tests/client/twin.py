@@ -1,8 +1,8 @@
 """
 Makes the client for threads from the one for asyncio: run `python -m tests.client.twin` after a change of the latter.
 
-Parts that differ more are in modules that are written by hand, with the same names in both packages. Here only words
-are removed or replaced: `await`, `async`, and names that differ between the two clients.
+Only words are removed or replaced: `await`, `async`, and names that differ between the two clients. Modules that differ
+in more than words are written by hand, with the same names in both packages.
 """
 
 import ast

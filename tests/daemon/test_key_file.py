@@ -62,7 +62,7 @@ def test_two_concurrent_starts_use_the_secret_that_was_made_first(db: Path) -> N
 
 
 def _left_by_a_crash(*, syncs: bool = True, directory_syncs: bool = True) -> tuple[set[bytes], set[bytes | None]]:
-    """All possible contents of the key file after a power cut, while it is made and after its SECRET was returned."""
+    """The contents that a key file may have after a power cut: while it is made, and after its SECRET was returned."""
     during: set[bytes] = set()
     files = SimulatedFiles(syncs=syncs, directory_syncs=directory_syncs)
     files.moment = lambda: during.update(

@@ -1,4 +1,4 @@
-"""The headers by which browsers allow or deny a page of another origin the API."""
+"""The headers by which browsers let a page of another origin use the API, or do not."""
 
 from collections.abc import Callable
 

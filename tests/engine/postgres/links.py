@@ -10,8 +10,8 @@ from jobengine.engine.postgres.recount_links import LinkCounting
 from jobengine.engine.postgres.sql import named
 from tests.doubles import SECRET
 
-#: Jobs on which others depend, but whose rows lack it; finished jobs that would be removed too early, or never;
-#: and unfinished jobs whose deadline was removed.
+#: Jobs on which others depend, but whose rows do not record that; finished jobs that would be removed too early, or
+#: never; and unfinished jobs whose deadline was removed.
 _WRONG = """
 WITH p AS (
     SELECT j.uid, j.place, j.awaited, j.batch, j.kept, j.due, count(d.uid) AS links,

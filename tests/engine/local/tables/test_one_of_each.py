@@ -12,7 +12,7 @@ from jobengine.engine.local.tables.one_of_each import one_of_each
 from jobengine.engine.local.tables.queue_table import QueueTable
 from tests.core.worlds import KEY, World
 
-#: A time that comes after the test; jobs that are removed then count as due.
+#: A time after the test; a job with this `timeout_time` counts as due.
 LATE = 10_000_000_000
 
 

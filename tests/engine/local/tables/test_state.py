@@ -72,7 +72,7 @@ def test_facts_applied_together_have_the_same_effect_as_facts_applied_one_by_one
 
 
 def ordinary(fact: JobAdded) -> JobAdded:
-    """The fact with a ready job that has no rare field except perhaps a group."""
+    """The fact, with its job ready and without rare fields, except perhaps a group."""
     spec = fact.job.spec
     spec = replace(spec, tags=(), timeout_time=0, rare=shared_rare(None, spec.rare.group))
     return JobAdded(fact.queue, Job(spec, Standing(state=State.QUEUED, updated=fact.job.updated)))

@@ -33,7 +33,6 @@ pytestmark = pytest.mark.slow
 
 KEY = b"key"
 WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
-#: Few unique keys, so that clients collide.
 _DEADLOCKS: Final[LiteralString] = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 _RULES: Final = [
     None,
@@ -97,7 +96,7 @@ class _Client:
         return c.NewJob(
             content=b"{}",
             uid=choose([None, None, choose(UIDS)]),
-            unique_key=(key := choose([None, None, "a", "b"])),
+            unique_key=(key := choose([None, None, "a", "b"])),  # few keys, so that clients collide
             unique=None if key is None else choose(_RULES),
             tags=choose([(), ("t",)]),
             priority=choose([0, 0, 1]),

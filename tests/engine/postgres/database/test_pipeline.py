@@ -15,8 +15,8 @@ from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
 
-#: More bytes than both ends of a connection keep, in a few parameters.
 _LOCKED: Final = "SELECT FROM pg_locks WHERE locktype = 'advisory'"
+#: A parameter of which a few have more bytes than both ends of a connection keep.
 LONG = b"\0" * 4_000_000
 
 
