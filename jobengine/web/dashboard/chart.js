@@ -93,7 +93,7 @@ class PeriodChart extends HTMLElement {
     this.observer.disconnect();
   }
 
-  /** Show other figures: for each series its numbers, oldest first, each of `step` seconds; `period` names the whole. */
+  /** Show new figures: for each series its numbers, oldest first, each of `step` seconds; `period` names the whole. */
   show(series, step = MINUTE, period = 'last hour') {
     if (JSON.stringify([series, step]) === JSON.stringify([this.#series, this.#step])) return;
     if (series.added.length !== this.#series?.added.length) this.#at = null;
@@ -225,7 +225,7 @@ customElements.define('je-times-by-period', TimesByPeriod);
 
 /** How long jobs wait and run: half, nine in ten and 99 in 100 of the last 1,000, on a logarithmic scale. */
 class TimesChart extends HTMLElement {
-  /** Show other figures: `rows` are pairs of a name and its `{p50, p90, p99}` in seconds. */
+  /** Show new figures: `rows` are pairs of a name and its `{p50, p90, p99}` in seconds. */
   show(rows) {
     const known = rows.flatMap(([, times]) => [times.p50, times.p99]).filter((each) => each !== null);
     const { share, steps } = powers(known);

@@ -64,8 +64,8 @@ export function keyed(parent, items, key, make, update) {
 }
 
 /**
- * To be called before a request. The returned function says whether the person is still on the same page and, if `element`
- * is given (the form that they sent), has not closed its dialog.
+ * Call this before a request. It returns a function that tells after the request whether the person is still on the same
+ * page and, if `element` is given (the form that they sent), has not closed its dialog.
  */
 export function whereabouts(element = null) {
   const page = document.querySelector('main > *');

@@ -24,7 +24,7 @@ export const pauseGroup = (queue, { group, own }, done) => (own.paused
 /** End a hold. */
 export const releaseGroup = (queue, { group }, done) => change(queue, group, { held_until: 0 }, 'the hold has ended.', done);
 
-/** Ask for how long, and hold the group for that time. */
+/** Open a form for how long, then hold the group for that time. */
 export function holdGroup(queue, { group }, done) {
   dialog(`Hold the group “${group}” of “${queue}”`, (close) => {
     const hold = async (element) => {
@@ -39,7 +39,7 @@ export function holdGroup(queue, { group }, done) {
   });
 }
 
-/** Ask for the group's own settings, and save them. */
+/** Open a form for the group's own settings, and save them. */
 export function setGroup(queue, { group, own }, done) {
   dialog(`Settings of the group “${group}” of “${queue}”`, (close) => {
     const save = async (element) => {
@@ -55,7 +55,7 @@ export function setGroup(queue, { group, own }, done) {
   });
 }
 
-/** Ask, then remove the group's own settings. */
+/** Confirm, then remove the group's own settings. */
 export function resetGroup(queue, { group, own }, done) {
   const removed = [own.paused && 'paused', ownText(own)].filter(Boolean).join(', ');
   confirm(`Reset the group “${group}” of “${queue}”`, `Its own settings will be removed: ${removed}. Those of the queue apply to it again.`, 'Reset', async () => {

@@ -39,7 +39,7 @@ function statesOf(action, { state }) {
 /** Whether an action applies to jobs in `state`. */
 export const fits = (action, state) => !state || action.states.includes(state) || action.states.includes(WHOLES[state]);
 
-/** Ask, with the count, then act on the jobs, given as `{uid, state}` with the dashboard's states; then call `done()`. */
+/** Confirm, with the count, then act on the jobs, given as `{uid, state}` with the dashboard's states; then call `done()`. */
 export function actOnSome(queue, action, chosen, done) {
   const meant = chosen.filter(({ state }) => fits(action, state));
   const left = chosen.length - meant.length;
@@ -48,7 +48,7 @@ export function actOnSome(queue, action, chosen, done) {
   ask(action, [queue], { count: meant.length, retrying: countOf('retrying'), complete: countOf('complete'), note, run: (given) => act(queue, action, meant, given), done });
 }
 
-/** Ask, with the server's count and a `warning`, then act on all jobs of a queue, or of several, that match. */
+/** Confirm, with the server's count and a `warning`, then act on all matching jobs of one or several queues. */
 export function actOnMatching(queues, action, filter, done, warning = '') {
   const names = [queues].flat();
   const filters = statesOf(action, filter).map((state) => ({ ...filter, state }));
@@ -118,7 +118,7 @@ async function removed(queue, uid) {
   }
 }
 
-/** Ask before the action on `count` jobs of `queues`, some of them `retrying` or `complete`; the same dialog then shows the result. */
+/** Confirm the action on `count` jobs of `queues`, some of them `retrying` or `complete`; the same dialog then shows the result. */
 function ask(action, queues, { count, retrying, complete = 0, note, run, done, paced = false }) {
   const box = dialog(`${verbOf(action)} ${jobs(count)} ${ofQueues(queues)}`, (close) => {
     if (count === 0) return [h('p', {}, 'No job matches.'), note && h('p', { class: 'muted' }, note), h('div', { class: 'buttons' }, keep(close, 'Close'))];

@@ -14,7 +14,7 @@ const REASONS = {
   uid_taken: 'the other queue has a job with the same uid', full: 'the other queue is full', draining: 'the other queue is draining',
 };
 
-/** Ask where to move jobs of `queue`, and move them; `chosen` is a filter or `{uids}`, and `to` the first choice. Then call `done(target)`, with null if none was moved. */
+/** Open a form to move jobs of `queue`: `chosen` is a filter or `{uids}`, and `to` the first choice of a target. After the move it calls `done(target)`, with null if no job was moved. */
 export function openMove(queue, chosen, done, { to = '', heading = headingOf(queue, chosen), note = null } = {}) {
   const { uids } = chosen;
   const single = uids?.length === 1;
@@ -47,12 +47,12 @@ export function openMove(queue, chosen, done, { to = '', heading = headingOf(que
   });
 }
 
-/** Ask, then move the failed jobs of `queue` that match, and came from the queue `origin`, back there. */
+/** Open a form to move failed jobs of `queue` back to the queue `origin`: those that match and came from there. */
 export const moveBack = (queue, origin, done, filter = {}) => openMove(queue, { state: 'failed', ...filter, moved_from: origin }, done, {
   to: origin, heading: `Move failed jobs of “${queue}” back`, note: `These are the failed jobs ${filter.fingerprint ? 'with this kind of error ' : ''}that came from “${origin}”.`,
 });
 
-/** Ask, then move one job of `queue` back to the queue `origin`. */
+/** Open a form to move one job of `queue` back to the queue `origin`. */
 export const moveOneBack = (queue, uid, origin, done) => openMove(queue, { uids: [uid] }, done, { to: origin, heading: `Move 1 job of “${queue}” back` });
 
 /** What a retry means for jobs that came from another queue, as a sentence. */

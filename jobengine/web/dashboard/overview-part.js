@@ -85,7 +85,7 @@ class OverviewPart extends HTMLElement {
     if (jobs) this.jobs.show(jobs, step, `last ${this.period}`);
   }
 
-  /** Show other figures. */
+  /** Show new figures. */
   stats(stats) {
     for (const [key] of COUNTS) this.tiles[key].show(countOf(stats, key));
     setText(this.tiles.queued.more, stats.counts.queued ? queuedText(stats) : '');

@@ -39,7 +39,7 @@ export async function purge(queue, done) {
   }, { typed: queue.name });
 }
 
-/** Ask, then delete a queue with its jobs, and call `done(isHere)`: whether the person is still where they confirmed it. */
+/** Confirm, then delete a queue with its jobs, and call `done(isHere)`: whether the person is still where they confirmed it. */
 export function remove(queue, done) {
   const text = `The queue “${queue.name}”, its keys and its ${jobs(queue.size)} will be deleted. This can’t be undone.`;
   confirm(`Delete the queue “${queue.name}”`, text, 'Delete queue', async (element) => {

@@ -54,7 +54,7 @@ function go(hash) {
   else location.hash = hash;
 }
 
-/** Ask for a name and a key, create the queue and sign in to it. */
+/** Open a form for a name and a key, create the queue and sign in to it. */
 export function createQueue() {
   const draft = new Draft('create');
   dialog('Create queue', (close) => {
