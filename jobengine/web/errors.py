@@ -23,7 +23,7 @@ class AdminRequired(Exception):
 
 
 class WrongBearer(Exception):
-    """The request has a bearer key that is not the admin key, in a call that takes the admin key as a bearer."""
+    """The request has a wrong bearer key; raised only by calls that accept the admin key as a bearer."""
 
     def __init__(self) -> None:
         super().__init__("The key in the header Authorization is not the server's admin key.")
@@ -145,7 +145,7 @@ def _headers(kind: type[Exception]) -> dict[str, str]:
     return headers
 
 
-#: The errors that tell the state of a job and who holds it.
+#: The errors whose problems have the state and the holder of a job.
 _OfHeldJob = e.LeaseLost | e.LeaseRequired | e.ClaimRequired | e.GroupInUse | e.NotInProgress | e.NothingAwaited
 
 

@@ -86,8 +86,8 @@ class Keys:
 
     async def check_named(self, request: JobRequest, access: Access) -> bool:
         """
-        Whether the query names a queue; if so, check that the key opens it, and log the name if not. Raises BadInput,
-        and the errors of Engine.ask.
+        Whether the query names a queue. If so, check that the key opens the queue; the name is logged if it does not.
+        Raises BadInput, and the errors of Engine.ask.
         """
         if b"queueName" not in request.args:
             return False

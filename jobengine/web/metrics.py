@@ -270,7 +270,7 @@ class QueueMetrics:
         self._groups.pack()
 
     def add_failures(self, queue: str, counts: FailureCounts) -> None:
-        """Add the number of a queue's kinds of failures."""
+        """Add how many kinds of failures a queue has, and how many of these are new."""
         labels = labels_of({"queue": queue})
         for family, value in zip(self._failures, (counts.groups, counts.new), strict=True):
             family.add(value, labels)
