@@ -39,11 +39,13 @@ class AsyncMoves(AsyncQueueCalls, ABC):
         **filters: Unpack[JobFilter],
     ) -> "Job | int":
         """
-        Queue one job again, and return it: a finished job as if never tried; a queued job loses its delay, and a job in
-        progress is taken from its worker. Or queue all failed jobs that match (with `all`, every failed job), and
-        return their number; cancelled ones only with `cancelled=True`. With `retrying=True` jobs that wait for their
-        retry become ready instead, and keep their attempts.
-        `per_second`: at about this pace the jobs become ready. `dry_run`: only count.
+        With `uid`, queue this job again, and return it: a finished job as if never tried; a queued job loses its delay,
+        and a job in progress is taken from its worker.
+
+        With filters or `all`, queue all matching jobs again, and return how many: only failed jobs unless `state` is
+        given, and cancelled ones only with `cancelled=True`. With `retrying=True`, jobs that wait for their retry
+        become ready instead, and keep their attempts. `per_second`: the jobs become ready at about this pace.
+        `dry_run`: only count.
         """
         if uid is not None:
             if all or filters or dry_run or per_second is not None:
@@ -76,8 +78,8 @@ class AsyncMoves(AsyncQueueCalls, ABC):
         must be the owner's in both queues.
 
         A job keeps its uid, content and history; a failed one is queued as if never tried. Jobs that can't move
-        stay, see `not_moved`, where `not_found` is the number of uids that the queue does not hold. `per_second`: at
-        about this pace the jobs become ready. `dry_run`: only count; `moved` is how many would be moved.
+        stay, see `not_moved`, where `not_found` is the number of uids that the queue does not hold. `per_second`:
+        the jobs become ready at about this pace. `dry_run`: only count; `moved` is how many would be moved.
         """
         wanted = chosen_to_move(uids, filters, every=all, dry_run=dry_run)
         return await self._move(self.name, to, wanted, per_second=per_second, dry_run=dry_run)

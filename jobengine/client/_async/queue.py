@@ -173,7 +173,7 @@ class AsyncQueue(AsyncMoves):
         return await self._ask(calls.READ_ACCESS, query={"queueName": self.name})
 
     async def workers(self) -> list[WorkerJobs]:
-        """The workers that hold jobs, at most 1,000, largest number of jobs first; then the claims that wait."""
+        """At most 1,000 workers that hold jobs, those with the most jobs first; then the claims that wait for jobs."""
         return await self._ask(calls.LIST_WORKERS, query={"queueName": self.name})
 
     # Groups
@@ -380,7 +380,7 @@ class AsyncQueue(AsyncMoves):
         with_results: bool = False,
     ) -> list[AsyncClaimedJob]:
         """
-        Claim up to `count` jobs; returns none if none was ready within `wait` seconds.
+        Claim up to `count` jobs; returns an empty list if no job was ready within `wait` seconds.
 
         `tags`: only jobs with all of these tags. `with_results`: each job has `dependencies`: the jobs on which it
         depends, with their results. If the answer is lost, the claim is not repeated: this raises
