@@ -244,7 +244,7 @@ class DeadLetterContract(Contract):
 
 
 class MoveContract(Contract):
-    """Jobs that match a filter move and are queued as if never tried, if requested at a pace."""
+    """Jobs that match a filter move, and are queued as if never tried; at a pace if one is requested."""
 
     def test_failed_jobs_move_back_with_their_retention_and_attempts(self, world: World, ask: Asker) -> None:
         with_dead_letters(ask)
