@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class SentEvent(NamedTuple):
-    """One event of a stream."""
+    """One event of a stream; without data, only the id after which the next event comes."""
 
     kind: str
     id: str
@@ -25,14 +25,14 @@ class EventParser:
 
 
 def _event(block: str) -> SentEvent | None:
-    """The event in some lines, or None for a comment."""
+    """The event or id in some lines, or None for a comment."""
     fields: dict[str, list[str]] = {}
     for line in block.split("\n"):
         name, _, value = line.partition(":")
         if name:
             fields.setdefault(name, []).append(value.removeprefix(" "))
-    if "data" not in fields:
+    if "data" not in fields and "id" not in fields:
         return None
     return SentEvent(
-        (fields.get("event") or ["message"])[-1], (fields.get("id") or [""])[-1], "\n".join(fields["data"])
+        (fields.get("event") or ["message"])[-1], (fields.get("id") or [""])[-1], "\n".join(fields.get("data", ()))
     )

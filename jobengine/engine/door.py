@@ -15,6 +15,8 @@ from ..core import commands as c
 from ..core.model import EventBatch, Job
 
 A = TypeVar("A")
+#: Events; or the id after which they begin; or None if some of the wanted events are no longer kept.
+Watched = Sequence[EventBatch] | str | None
 
 
 class Unavailable(Exception):
@@ -181,11 +183,12 @@ class Engine(Protocol):
         its end. Of the command only queue, key and limit are used.
         """
 
-    async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
+    async def watch(self, command: c.Subscribe) -> AsyncGenerator[Watched, None]:
         """
         Events of a queue as they happen, in batches, beginning when the first item is requested.
 
-        The first item is None if the events after `command.after` are no longer kept. The stream ends when the queue is
+        The first item is None if the events after `command.after` are no longer kept. Before the first events comes the
+        id after which they begin, so that a client that has seen none can resume. The stream ends when the queue is
         deleted, the key is revoked, the engine stops, or the watcher falls too far behind.
         """
 

@@ -79,6 +79,8 @@ class Watcher:
     """A watcher of a queue; `next` gives the events since the last call."""
 
     stream: Stream
+    #: The number of the last event before those that the watcher gets.
+    after: int
     #: Whether some of the events that the watcher requested are no longer kept.
     gone: bool
     _waiting: deque[EventBatch] = field(factory=deque)
@@ -86,6 +88,11 @@ class Watcher:
     behind: int = 0
     _wake: "Deferred[None] | None" = field(default=None)
     _ended: bool = False
+
+    @property
+    def start(self) -> str:
+        """The id after which the watcher's events begin."""
+        return f"{self.stream.id}-{self.after}"
 
     async def next(self) -> list[EventBatch] | None:
         """Wait for events, and return some batches of them; None at the end of the stream."""
@@ -177,7 +184,8 @@ class Feed:
         """Watch a queue: the events after the one with the id `after`, or for None the events from now on."""
         stream = self._stream(queue)
         number = None if after is None else stream.number_in(after)
-        watcher = Watcher(stream, gone=after is not None and number is None)
+        start = stream.published if number is None else number
+        watcher = Watcher(stream, start, gone=after is not None and number is None)
         if number is not None:
             missed = (events for events in self._kept if events.stream is stream and events.last > number)
             watcher.give(batch for events in missed for batch in events.batches(number))

@@ -7,7 +7,8 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from ..core.model import EventBatch, Job
+from ..core.model import Job
+from ..engine.door import Watched
 from ..http.request import JobRequest
 from ..http.stream import write_all
 from ..wire.responses import queue_head, queue_tail, sent_events
@@ -17,9 +18,7 @@ from ..wire.shown_job import job_json
 _SIGN_OF_LIFE: Final = 20
 
 
-async def send_events(
-    request: JobRequest, watching: AsyncGenerator[Sequence[EventBatch] | None, None], clock: IReactorTime
-) -> None:
+async def send_events(request: JobRequest, watching: AsyncGenerator[Watched, None], clock: IReactorTime) -> None:
     """Send the events of a watch as they happen, and comments in between; raises TooSlow."""
     request.write(b":\n\n")
     alive = LoopingCall(request.write, b":\n\n")
@@ -31,11 +30,18 @@ async def send_events(
         alive.stop()
 
 
-async def _as_sent_events(watching: AsyncGenerator[Sequence[EventBatch] | None, None]) -> AsyncGenerator[bytes, None]:
+async def _as_sent_events(watching: AsyncGenerator[Watched, None]) -> AsyncGenerator[bytes, None]:
     """Encode the events of a watch as server-sent events."""
     async with aclosing(watching):
-        async for batches in watching:
-            yield b"event: gone\ndata: {}\n\n" if batches is None else b"".join(map(sent_events, batches))
+        async for watched in watching:
+            yield _encoded(watched)
+
+
+def _encoded(watched: Watched) -> bytes:
+    if watched is None:
+        return b"event: gone\ndata: {}\n\n"
+    # A block with only an id tells the client where to continue; it is no event.
+    return b"id: %b\n\n" % watched.encode() if isinstance(watched, str) else b"".join(map(sent_events, watched))
 
 
 async def queue_in_parts(

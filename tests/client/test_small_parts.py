@@ -109,10 +109,11 @@ def test_a_heartbeat_that_is_many_intervals_late_is_sent_once() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_events_are_parsed_from_pieces_of_any_size(size: int) -> None:
-    text = b':\n\nid: a-1\nevent: job\ndata: {"uid":"\xc3\xa9"}\n\n:\n\nevent: gone\ndata: {}\n\nid: a-2\ndata: cut'
+    job = b'id: a-1\nevent: job\ndata: {"uid":"\xc3\xa9"}\n\n'
+    text = b":\n\nid: a-0\n\n" + job + b":\n\nevent: gone\ndata: {}\n\nid: a-2\ndata: cut"
     parser = EventParser()
     events = [event for at in range(0, len(text), size) for event in parser.feed(text[at : at + size])]
-    assert events == [("job", "a-1", '{"uid":"é"}'), ("gone", "", "{}")]
+    assert events == [("message", "a-0", ""), ("job", "a-1", '{"uid":"é"}'), ("gone", "", "{}")]
 
 
 _RAW = {

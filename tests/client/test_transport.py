@@ -15,7 +15,7 @@ import pytest
 from jobengine.client import AsyncJobEngine, JobEngine, OutcomeUnknown
 from jobengine.client._sync import transport
 from jobengine.client.batching import MOST
-from jobengine.client.errors import BadRequest, Unavailable
+from jobengine.client.errors import BadRequest, EventsLost, Unavailable
 
 from .doubles import PATIENCE, in_loop
 
@@ -276,6 +276,36 @@ async def test_a_request_that_can_not_be_written_leaves_no_connection_behind(ser
     with pytest.raises(ValueError, match="header"):
         await _first(engine.queue("q").events(after="a\r\nb: c"))
     assert engine._caller.pool._used == set()
+    await _close(engine)
+
+
+def _stream(text: str) -> bytes:
+    """An answer with events, after which the connection is closed."""
+    return f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode()
+
+
+@BOTH
+@in_loop
+async def test_a_stream_cut_before_its_first_event_is_resumed_after_the_id_at_its_start(
+    server: Server, kind: Any
+) -> None:
+    server.replies.put(_stream(":\n\nid: a-7\n\n"))
+    server.replies.put(_stream('id: a-8\nevent: job\ndata: {"uid":"u","before":null,"state":"queued","at":1.5}\n\n'))
+    engine = kind(server.url, access_key="k")
+    assert (await _first(engine.queue("q").events())).uid == "u"
+    requests = [server.requests.get(timeout=PATIENCE)[1] for _ in range(2)]
+    assert [b"Last-Event-ID: a-7\r\n" in request for request in requests] == [False, True]
+    await _close(engine)
+
+
+@BOTH
+@in_loop
+async def test_a_stream_cut_before_it_has_sent_an_id_may_have_lost_events(server: Server, kind: Any) -> None:
+    for _ in range(2):
+        server.replies.put(_stream(":\n\n"))
+    engine = kind(server.url, access_key="k")
+    with pytest.raises(EventsLost):
+        await _first(engine.queue("q").events())
     await _close(engine)
 
 

@@ -1,6 +1,7 @@
 """Helpers that give commands to an engine in the contract tests."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import pytest
@@ -9,7 +10,7 @@ from jobengine.core import commands as c
 from jobengine.core.ageing import Order
 from jobengine.core.model import Defaults, EventBatch, Job, Position, Queue, Role, State
 from jobengine.core.sorting import Sort
-from jobengine.engine.door import Engine
+from jobengine.engine.door import Engine, Watched
 from tests.contract.world import World
 from tests.core.test_rules import batch_commands, schedule_commands
 from tests.pending import Pending
@@ -123,6 +124,10 @@ class Asker:
         return self.world.begin(self.world.engine.read_job(command))
 
     def watch(self, key: bytes = KEY, after: str | None = None) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
+        """The stream without the id after which its events begin."""
+        return _without_start(self.watch_all(key, after))
+
+    def watch_all(self, key: bytes = KEY, after: str | None = None) -> AsyncGenerator[Watched, None]:
         return self.get(self.world.engine.watch(c.Subscribe(queue="q", access_key=key, after=after)))
 
 
@@ -135,6 +140,13 @@ class Contract:
         asker = Asker(world)
         asker.create()
         return asker
+
+
+async def _without_start(stream: AsyncGenerator[Watched, None]) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
+    async with aclosing(stream):
+        async for item in stream:
+            if not isinstance(item, str):
+                yield item
 
 
 async def _next_of(pages: AsyncGenerator[T, None]) -> T | None:

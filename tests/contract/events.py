@@ -49,6 +49,17 @@ class EventsContract(Contract):
         assert seen.uid == job.spec.uid
         assert [one.uid for one in self._seen(ask, ask.watch(after=seen.id), 1)] == [missed.spec.uid]
 
+    @pytest.mark.parametrize("after", [None, "never-1"])
+    def test_a_client_that_reconnects_before_its_first_event_gets_the_events_it_missed(
+        self, ask: Asker, after: str | None
+    ) -> None:
+        stream = ask.watch_all(after=after)
+        if after is not None:
+            assert ask.get(anext(stream)) is None
+        start: Any = ask.get(anext(stream))
+        missed = ask.add()
+        assert [one.uid for one in self._seen(ask, ask.watch(after=start), 1)] == [missed.spec.uid]
+
     def test_a_client_that_reconnects_too_late_learns_that_events_are_lost(self, ask: Asker) -> None:
         assert ask.get(anext(ask.watch(after="never-1"))) is None
 

@@ -52,7 +52,8 @@ class Watching:
         except StopAsyncIteration:
             self.over = True
         else:
-            self.events += [None] if piece is None else [event for batch in piece for event in batch.events]
+            if not isinstance(piece, str):
+                self.events += [None] if piece is None else [event for batch in piece for event in batch.events]
 
     @property
     def moves(self) -> list[Any]:

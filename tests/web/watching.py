@@ -26,8 +26,8 @@ class Watcher:
 
     @property
     def events(self) -> list[dict[str, str]]:
-        """Its events, by field; comments are left out."""
-        blocks = [block for block in self.text.split("\n\n") if block.strip(":\n")]
+        """Its events, by field; comments and blocks with only an id are left out."""
+        blocks = [block for block in self.text.split("\n\n") if "data: " in block]
         return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
 
     @property

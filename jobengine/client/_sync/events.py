@@ -60,21 +60,25 @@ def _watch(caller: Caller, queue: str, key: Secret | None, after: str | None) ->
                         if watched and last is None:
                             raise EventsLost(_LOST)
                         watched, patience = True, Patience(caller.retry_for, random.random)
-                        continue
-                    last = event.id
-                    yield event
-        except (NotConnected, Broken) as error:
-            trouble = Unavailable(f"No events from {caller.pool.address.url}: {error}.")
-        except Unavailable as error:
-            trouble = error
+                    elif isinstance(event, str):
+                        last = event
+                    else:
+                        last = event.id
+                        yield event
+        except (NotConnected, Broken, Unavailable) as error:
+            trouble = _unavailable(error, caller.pool.address.url)
         delay = None if caller.pool.closed else patience.delay(monotonic(), trouble.retry_after)
         if delay is None:
             raise trouble
         sleep(delay)
 
 
-def _events(caller: Caller, request: Request) -> Stream[JobEvent | None]:
-    """Yield None when the answer begins, then the events of this connection."""
+def _unavailable(error: Exception, url: str) -> Unavailable:
+    return error if isinstance(error, Unavailable) else Unavailable(f"No events from {url}: {error}.")
+
+
+def _events(caller: Caller, request: Request) -> Stream[JobEvent | str | None]:
+    """Yield None when the answer begins, the id after which its events begin, and the events of this connection."""
     parser, refused, body = EventParser(), None, b""
     with closing(caller.pool.stream(request, _SILENCE)) as parts:
         for part in parts:
@@ -89,7 +93,7 @@ def _events(caller: Caller, request: Request) -> Stream[JobEvent | None]:
                 for sent in parser.feed(part):
                     if sent.kind == "gone":
                         raise EventsLost(_LOST)
-                    yield JobEvent(_read(sent.data, caller.pool.address.url), sent.id)
+                    yield JobEvent(_read(sent.data, caller.pool.address.url), sent.id) if sent.data else sent.id
     if refused is not None:
         refused.body = body
         raise calls.failure(refused, calls.WATCH_EVENTS.special)

@@ -15,12 +15,12 @@ from ...core import commands as c
 from ...core.errors import QueueNotFound
 from ...core.failures import failure_of
 from ...core.flow import Flow
-from ...core.model import EventBatch, Job, Queue, Rank
+from ...core.model import Job, Queue, Rank
 from ...core.wall_time import shown
 from ...storage.backup_reader import BackupReader
 from ...storage.errors import StorageError
 from ...storage.journal import Journal
-from ..door import Busy, Figure, Readiness
+from ..door import Busy, Figure, Readiness, Watched
 from ..event_feed import Feed
 from ..line_mover import LineMover
 from ..sweeps import move_matching, sweep, update_matching
@@ -374,11 +374,11 @@ class LocalEngine:
             if await self.executor.durable(changed=False):
                 return shown(jobs, self._tables.ahead)
 
-    async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
+    async def watch(self, command: c.Subscribe) -> AsyncGenerator[Watched, None]:
         await self.ask(command)
         return self._events(command)
 
-    async def _events(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
+    async def _events(self, command: c.Subscribe) -> AsyncGenerator[Watched, None]:
         # The queue may have been deleted meanwhile: then nothing would end the stream.
         if self._waits.released or not self.executor.allows(command):
             return
@@ -386,6 +386,7 @@ class LocalEngine:
         try:
             if watcher.gone:
                 yield None
+            yield watcher.start
             while (batches := await watcher.next()) is not None and self.executor.allows(command):
                 yield batches
                 if watcher.behind:

@@ -15,13 +15,13 @@ from twisted.python.failure import Failure
 
 from ...core import commands as c
 from ...core.errors import DomainError, QueueNotFound
-from ...core.model import Defaults, EventBatch, Job, Queue
+from ...core.model import Defaults, Job, Queue
 from ...core.schedules import Edge
 from ...core.tables import NewId
 from ...core.wall_time import shown
 from ...timetable import TIMETABLE
 from ..claimers import ClaimLog
-from ..door import Figure, NotOffered, Readiness, Starting, Unavailable
+from ..door import Figure, NotOffered, Readiness, Starting, Unavailable, Watched
 from ..sweeps import move_matching, sweep, update_matching
 from ..threads import Thread
 from ..waiting_line import Done, Outcome
@@ -457,11 +457,11 @@ class PostgresEngine:
             if jobs:
                 yield shown(jobs, self._ahead)
 
-    async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
+    async def watch(self, command: c.Subscribe) -> AsyncGenerator[Watched, None]:
         await self.ask(command)
         return self._events(command)
 
-    async def _events(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
+    async def _events(self, command: c.Subscribe) -> AsyncGenerator[Watched, None]:
         if self._waits.released:
             return
         try:
@@ -475,6 +475,7 @@ class PostgresEngine:
         try:
             if begun.gone:
                 yield None
+            yield watch.watcher.start
             while (batches := await watch.watcher.next()) is not None and await self._is_open(command):
                 yield batches
             if watch.missed:

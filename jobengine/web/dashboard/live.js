@@ -163,8 +163,8 @@ export class Feed {
   #take(part) {
     const fields = Object.fromEntries(part.split('\n').map((line) => line.split(/: (.*)/, 2)));
     if (fields.event === 'gone') this.#missed();
+    if (fields.id) this.#last = fields.id;
     if (fields.event !== 'job') return;
-    this.#last = fields.id;
     const { uid, ...change } = JSON.parse(fields.data);
     if (this.#changes.size === 0) requestAnimationFrame(() => this.#hand());
     const earlier = this.#changes.get(uid);

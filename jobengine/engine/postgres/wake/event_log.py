@@ -187,7 +187,7 @@ class Watches:
 
     def add(self, begun: WatchStart) -> Watch:
         """Add a watcher."""
-        watcher = Watcher(Stream(str(begun.queue_id)), gone=begun.gone)
+        watcher = Watcher(Stream(str(begun.queue_id)), begun.number, gone=begun.gone)
         watch = Watch(begun.queue, begun.queue_id, begun.number, watcher)
         self._watches.append(watch)
         return watch
