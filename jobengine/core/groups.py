@@ -204,12 +204,12 @@ def _limit_reason(which: str, whose: str, running: int, limit: int, before: int)
 def _hold_by_rate(by: HeldBy, whose: str, gate: Gate, rate: Rate, now: int, before: int) -> Hold:
     """The hold by a rate that is used up, or will be once the jobs before the job are claimed."""
     left = gate.left(rate, now)
-    used, seconds = rate.count - left, rate.seconds
+    used, span = rate.count - left, "second" if rate.seconds == 1 else f"{rate.seconds} seconds"
     if not left:
-        text = f"{used} of at most {rate.count} jobs{whose} were claimed in the last {seconds} seconds"
+        text = f"{used} of at most {rate.count} jobs{whose} were claimed in the last {span}"
         return Hold(by=by, reason=f"{text}{_come_first(before)}.", opens=gate.opens(rate))
-    at_most = f"at most {rate.count} can be claimed in any {seconds} seconds"
-    were = f"{used} {'was' if used == 1 else 'were'} claimed in the last {seconds}"
+    at_most = f"at most {rate.count} can be claimed in any {span}"
+    were = f"{used} {'was' if used == 1 else 'were'} claimed in the last {span}"
     return Hold(by=by, reason=f"{_before_it(whose, before)}, and {at_most}; {were}.", later=True)
 
 

@@ -96,14 +96,14 @@ def test_a_page_of_a_group_leaves_out_ready_jobs_of_other_groups(order: GroupOrd
             {"limits": Limits(rate=Rate(2, 60))},
             1,
             "queue_rate",
-            "2 jobs are before it, and at most 2 can be claimed in any 60 seconds; 1 was claimed in the last 60.",
+            "2 jobs are before it, and at most 2 can be claimed in any 60 seconds; 1 was claimed in the last 60 seconds.",
         ),
         (
-            {"group_limits": Limits(rate=Rate(3, 60))},
+            {"group_limits": Limits(rate=Rate(3, 1))},
             0,
             "group_rate",
-            "3 jobs of the group 'a' are before it, and at most 3 can be claimed in any 60 seconds; "
-            "0 were claimed in the last 60.",
+            "3 jobs of the group 'a' are before it, and at most 3 can be claimed in any second; "
+            "0 were claimed in the last second.",
         ),
     ],
 )
