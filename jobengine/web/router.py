@@ -108,7 +108,7 @@ class Dispatcher(Resource):
             self._methods.setdefault(rule.rule.encode(), set()).update(rule.methods or ())
 
     def begin(self, request: JobRequest) -> bool:
-        """Start to answer a request to a fixed path, or return False."""
+        """Start to answer a request without Klein, or return False: then `render` answers it."""
         if self._browsers.answers(request):
             return True
         found = self._handlers.get((request.path, request.method))

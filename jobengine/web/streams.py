@@ -14,7 +14,7 @@ from ..http.stream import write_all
 from ..wire.responses import queue_head, queue_tail, sent_events
 from ..wire.shown_job import job_json
 
-#: Seconds between comments in a silent stream of events; proxies close a silent connection.
+#: Seconds between comments in a stream of events: proxies close a connection that is silent for long.
 _SIGN_OF_LIFE: Final = 20
 
 
