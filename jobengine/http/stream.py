@@ -69,8 +69,8 @@ class _Flow:
 
 async def write_all(request: JobRequest, pieces: AsyncGenerator[bytes, None], clock: IReactorTime) -> None:
     """
-    Write the pieces, each after the client has read the previous one; then close the iterator. Raises TooSlow if the
-    client reads nothing for too long.
+    Write the pieces, each once the client has caught up; then close the iterator. Raises TooSlow if the client reads
+    nothing for too long.
     """
     flow = _Flow()
     request.registerProducer(flow, True)
