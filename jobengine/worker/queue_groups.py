@@ -30,7 +30,10 @@ class Pauses:
         self._patience = Patience(float("inf"), random)
 
     def next(self, now: float, error: JobEngineError, holds: Iterable[Hold]) -> float:
-        """Seconds until the next attempt: short enough to extend the leases of these jobs before they expire."""
+        """
+        Seconds until the next attempt: few enough to extend these jobs' leases in time, unless the server requests
+        more (Retry-After), or has refused the key or queue.
+        """
         most = min([hold.beat_seconds for hold in holds], default=_LONGEST_PAUSE)
         least = _REFUSED if isinstance(error, REFUSALS) else error.retry_after or 0
         pause = self._patience.delay(now)
@@ -86,8 +89,8 @@ class QueueGroup:
 
     def rest(self, now: float, error: JobEngineError, random: Callable[[], float]) -> float:
         """
-        Pause requests after an error: longer each time, but short enough that no lease expires. Returns for how many
-        seconds all requests have failed.
+        Pause requests after an error, longer each time; see Pauses. Returns for how many seconds all requests have
+        failed.
         """
         self.pauses = self.pauses or Pauses(random)
         self.failing_since = now if self.failing_since is None else self.failing_since

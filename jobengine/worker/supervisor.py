@@ -359,7 +359,7 @@ class Supervisor:
         return min(stale, key=lambda group: group.claimed_at, default=None)
 
     def _wait_for_jobs(self, now: float) -> None:
-        """Send a long poll for each group; together they claim no more jobs than there is room for."""
+        """Send each group a long poll for its share of the room, but at least one job. Surplus jobs are released."""
         room = self._room()
         for group in self._groups:
             if group.waiting and group.asking > room:
