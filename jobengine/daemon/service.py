@@ -308,7 +308,8 @@ def _allow_descriptors(number: int) -> int:
 
 def _spare_the_collector() -> None:
     """
-    Exempt all present objects from garbage collection, and collect less often, before the stored jobs are read.
+    Exempt all present objects from garbage collection, and collect less often. Called before and after the stored jobs
+    are read.
 
     Reference counts free nearly all garbage; for jobs that are added later, see ShortCollections.
     """
