@@ -25,8 +25,8 @@ def no_progress(_done: int, _size: int) -> None:
 @define
 class Source:
     """
-    A database as it was when it was opened: bytes appended later are not read. If a server compacts the database
-    meanwhile, a new file gets the name, and the opened file stays unchanged.
+    A database as it was when it was opened: bytes appended later are not read, unless a bad frame is read again. If a
+    server compacts the database meanwhile, a new file gets the name, and the opened file stays unchanged.
     """
 
     path: str
