@@ -23,9 +23,14 @@ from .documents import at_port, blocks, services_of_compose, shell
 from .shells import BIN
 from .walk import CALLS, COMMANDS, steps, walk_through_the_readme
 
-#: Stands in for docker-compose and kubectl: runs a container's command in the directory of its volume.
+#: Stands in for docker-compose and kubectl: runs a container's command in the directory of its volume, with the DB_PATH
+#: that was set last.
 CONTAINER = """#!/bin/sh
-case $1 in stop | start | set) exit ;; esac
+case $1 in
+    stop | start) exit ;;
+    set) echo "${4#DB_PATH=}" > "$VOLUME.db_path"; exit ;;
+esac
+[ ! -e "$VOLUME.db_path" ] || export DB_PATH="$(cat "$VOLUME.db_path")"
 while [ "$1" != jobengine ] && [ "$1" != -- ]; do
     [ "$1" != --entrypoint ] || program=$2
     shift
@@ -157,20 +162,23 @@ def test_a_backup_made_in_a_container_is_restored_as_the_page_on_running_says(
         (tmp_path / name).write_text(CONTAINER)
         (tmp_path / name).chmod(0o755)
     section = blocks("docs/run.md", heading="## Back up and restore in containers")
-    code, restore = (
-        one.replace("/opt/jobengine/bin/jobengine", str(BIN / "jobengine")) for one in ("".join(section), section[1])
-    )
+    section = [
+        code.replace("/opt/jobengine/bin/jobengine", str(BIN / "jobengine")).replace("/jobengine/data", "data")
+        for code in section
+    ]
     path = f"{tmp_path}:{volume.environment['PATH']}"
-    done = shell(code, tmp_path, {**volume.environment, "PATH": path, "VOLUME": str(volume.home)})
+    environment = {**volume.environment, "PATH": path, "VOLUME": str(volume.home)}
+    # In Kubernetes twice: the second backup must copy the restored database.
+    again = "".join(["rm $VOLUME/data/jobengine.jedb backup.jedb; sleep 1\n", *section[2:]])
+    done = shell("".join(section) + again, tmp_path, environment)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("is whole and on disk") == 4
+    assert done.stderr.count("is whole and on disk") == 6
     files = {str(path.relative_to(volume.home)) for path in volume.home.rglob("*.jedb*")}
-    assert {"database.jedb", "data/jobengine.jedb", "data/restored.jedb"} <= files
-    assert sum(name.startswith("database.jedb.old-") for name in files) == 1
-    assert "backup.jedb" not in files
+    for start, count in (("database.jedb.old-", 1), ("data/restored-", 2), ("backup", 0), ("restore.jedb", 0)):
+        assert sum(name.startswith(start) for name in files) == count, files
     before = (volume.home / "database.jedb").read_bytes()
     os.truncate(tmp_path / "backup.jedb", (tmp_path / "backup.jedb").stat().st_size - 1)
-    cut = shell(restore, tmp_path, {**volume.environment, "PATH": path, "VOLUME": str(volume.home)})
+    cut = shell(section[1], tmp_path, environment)
     assert (cut.returncode, (volume.home / "database.jedb").read_bytes()) == (4, before), cut.stderr
 
 
@@ -192,6 +200,7 @@ def test_compose_starts_the_server_with_few_rights_and_without_any_preparation()
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
     written = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["jobengine"]
     assert (written["ports"], written["volumes"]) == (["127.0.0.1:6006:6006"], ["data:/jobengine"])
 
