@@ -4,6 +4,7 @@ import errno
 import os
 from time import time_ns
 
+from ..daemon.secret_file import BadSecret
 from ..storage.files import Files
 from ..storage.frames import Kdf
 from ..storage.journal import Journal
@@ -24,17 +25,18 @@ def rekey(
     Rewrite a database in place with a new SECRET and a new data key. Returns the new length.
 
     After a crash the file has either the old contents or the new. Raises Locked if a server uses the database,
-    StorageError, FileNotFoundError and OSError; after an error the database is unchanged, except that an incomplete
-    last write was cut off.
+    BadSecret if the database has the new SECRET already, StorageError, FileNotFoundError and OSError; after an error
+    the database is unchanged, except that an incomplete last write was cut off.
     """
-    files = files or Files()
-    path = os.path.abspath(path)
+    files, path = files or Files(), os.path.abspath(path)
     if not files.exists(path):  # the lock would create a missing directory
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     journal = Journal(path, files=files)
     try:
         journal.lock()
         journal.open(secret)
+        if new_secret == secret:
+            raise BadSecret(f"It is the same SECRET that {path} has already; nothing was rewritten")
         with new_target(path, files, replaces=True) as file:
             database = NewDatabase(file, new_secret, kdf or Kdf())
             _copy(journal, database, progress)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from jobengine.core.fact_codec import encode
+from jobengine.daemon.secret_file import BadSecret
 from jobengine.storage.errors import Damaged, Locked, WrongSecret
 from jobengine.storage.journal import Journal
 from jobengine.tools.checking import check
@@ -101,6 +102,13 @@ def test_rekey_does_not_change_a_database_that_it_can_not_open(path: Path, secre
     with pytest.raises(Damaged if secret == SECRET else WrongSecret, match=str(path)):
         rekey(str(path), secret, NEW)
     assert (path.read_bytes(), listing(path.parent)) == (bytes(data), ["db"])
+
+
+def test_rekey_refuses_the_secret_that_the_database_has_already(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(BadSecret, match=f"It is the same SECRET that {path} has already"):
+        rekey(str(path), SECRET, SECRET)
+    assert (path.read_bytes(), listing(path.parent)) == (before, ["db"])
 
 
 def test_rekey_of_a_missing_database_makes_no_file(tmp_path: Path) -> None:
