@@ -33,17 +33,24 @@ def status(queue_names: tuple[str, ...]) -> None:
     Trouble is: paused or held, paused groups with jobs, jobs that wait without a worker, jobs that are retried after a
     failure, jobs that failed in the last hour, and a full queue. Without QUEUE it covers all queues, which needs the
     server's admin key, or a profile with a key for each queue. The exit code is 0 if the server is ready, 1 if it is
-    not, as while it recovers, and 5 if it does not answer.
+    not, and 5 if it does not answer. A server with a full disk still answers reads, so its queues are shown; one that
+    recovers does not.
     """
     session = current()
     session.retry_for = _RETRY_FOR
     server = _server(session)
-    queues, refused = _readable(session, queue_names) if server["status"] == "ready" else (None, None)
+    ready = server["status"] == "ready"
+    try:
+        queues, refused = _readable(session, queue_names)
+    except Unavailable:
+        if ready:
+            raise
+        queues, refused = None, None
     _print(session, server, queues)
-    if server["status"] == "ready" and queues is None:
-        _say_why(session, refused)
-    if server["status"] != "ready":
+    if not ready:
         raise click.exceptions.Exit(Exit.REFUSED)
+    if queues is None:
+        _say_why(session, refused)
     if queue_names and not session.json:
         for note in filter(None, map(dead_letter_note, queues or ())):
             session.output.note(note)
@@ -51,16 +58,23 @@ def status(queue_names: tuple[str, ...]) -> None:
 
 def _server(session: Session) -> dict[str, Any]:
     """The state of the server. Raises JobEngineError if it does not answer."""
-    engine = session.engine
-    server: dict[str, Any] = {"server": session.settings.address.url}
+    state: dict[str, Any]
     try:
-        readiness = engine.readyz()
+        readiness = session.engine.readyz()
+        state = {"status": readiness.status, "durability": readiness.durability}
     except Unavailable as error:
         if error.status != _NOT_READY:
             raise
-        return {**server, "status": f"not ready: {what_is_wrong(error)}"}
-    version = engine.openapi().get("info", {}).get("version")
-    return {**server, "version": version, "status": readiness.status, "durability": readiness.durability}
+        state = {"status": f"not ready: {what_is_wrong(error)}"}
+    return {"server": session.settings.address.url, "version": _version(session), **state}
+
+
+def _version(session: Session) -> Any:
+    """The server's version; None if a proxy answers instead, since the server is not ready."""
+    try:
+        return session.engine.openapi().get("info", {}).get("version")
+    except Unavailable:
+        return None
 
 
 def _readable(session: Session, queue_names: Sequence[str]) -> tuple[list[QueueStats] | None, AccessDenied | None]:

@@ -131,7 +131,7 @@ def test_status_without_a_key_for_queues_shows_the_server() -> None:
 @pytest.mark.parametrize(
     ("error", "code", "output"),
     [
-        (Unavailable("recovering, 40 %", status=503), 1, "status\tnot ready: recovering, 40 %\n"),
+        (Unavailable("disk is full", status=503), 1, "\nversion\t9.9.9\nstatus\tnot ready: disk is full\nqueues\t1, "),
         (Unavailable("No answer from http://x: refused."), 5, "Is the server running?"),
         (JobEngineError("It is none.", status=500), 1, "jobengine: It is none.\n"),
     ],
@@ -140,10 +140,26 @@ def test_the_exit_code_of_status_shows_whether_the_server_is_ready(
     shell: Shell, error: JobEngineError, code: int, output: str
 ) -> None:
     shell.engine.readiness = error
+    shell.mail.answers["stats"] = stats_of(**_FINE)
     done = shell("status", "mail")
     assert done.exit_code == code
     assert output in done.output
-    assert shell.mail.asked == []
+
+
+def test_status_shows_a_server_that_answers_no_reads_while_it_recovers(
+    monkeypatch: pytest.MonkeyPatch, shell: Shell
+) -> None:
+    shell.engine.readiness = recovering = Unavailable("recovering, 40 %", status=503)
+    shell.mail.answers["stats"] = recovering
+    done = shell("status", "mail")
+    assert (done.exit_code, done.stderr) == (1, "")
+    assert done.stdout.endswith("\nversion\t9.9.9\nstatus\tnot ready: recovering, 40 %\n")
+
+    def refuse() -> None:
+        raise recovering
+
+    monkeypatch.setattr(shell.engine, "openapi", refuse)
+    assert json.loads(shell("status", "mail", "--json").stdout)["version"] is None
 
 
 _HELD = {"worker": "ada", "jobs": 2, "last_updated": 1800000000}
