@@ -1,6 +1,7 @@
 """`jobengine db check`, `backup`, `restore`, `repair` and `rekey`, and the base of all commands for databases."""
 
 import errno
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -162,6 +163,9 @@ def backup(path: str, target: str) -> None:
     with bar("copying") as progress:
         copied = copying.backup(path, target, find_secret(path), progress)
     _report_copy(target, copied)
+    served = os.environ.get("DB_PATH")
+    if served and os.path.realpath(served) != os.path.realpath(path):
+        current().output.note(f"DB_PATH names another database, {served}: this is a copy of {path}.")
 
 
 @file_command(
@@ -180,19 +184,20 @@ def restore(source: str, path: str) -> None:
     with bar("copying") as progress:
         copied, queues = copying.restore(source, path, find_secret(source, path), progress)
     jobs = sum(sum(queue.jobs.values()) for queue in queues)
-    _report_copy(path, copied, queues=len(queues), jobs=jobs)
+    _report_copy(path, copied, whole=copied.ended, queues=len(queues), jobs=jobs)
     if not copied.ended:
         current().output.note(f"{source} does not end with a close. {_NO_END}")
 
 
-def _report_copy(target: str, copied: Copied, **counted: int) -> None:
-    """Report the copy; `counted` has its queues and jobs."""
+def _report_copy(target: str, copied: Copied, *, whole: bool = True, **counted: int) -> None:
+    """Report the copy, and whether it is `whole`; `counted` has its queues and jobs."""
     session = current()
     if session.json:
         session.output.json({"file": target, "bytes": copied.size, "unfinished_bytes": copied.unfinished, **counted})
         return
     contents = "".join(f", {what}: {number:,}" for what, number in counted.items())
-    session.output.note(f"{target} is whole and on disk; bytes: {copied.size:,}{contents}.")
+    state = "whole and on disk" if whole else "on disk"
+    session.output.note(f"{target} is {state}; bytes: {copied.size:,}{contents}.")
     if copied.unfinished:
         session.output.note(
             f"An incomplete last frame of {copied.unfinished:,} bytes was not copied: it was being written, or a "

@@ -81,10 +81,13 @@ def test_check_with_backup_refuses_a_copy_whose_end_is_missing(db: Db) -> None:
 
 def test_restoring_a_copy_whose_end_is_missing_restores_what_the_copy_has_and_prints_a_note(db: Db) -> None:
     db("backup", "jobengine.jedb", "copy")
-    assert "its end is missing" not in db("restore", "copy", "whole").stderr
+    whole = db("restore", "copy", "whole").stderr
+    assert (whole.startswith("whole is whole and on disk; "), "its end is missing" in whole) == (True, False)
     os.truncate(db.home / "copy", frame_starts((db.home / "copy").read_bytes())[4])
     for arguments in (("copy", "restored"), ("copy", "again", "--json")):
-        assert "If this is a copy of a backup, its end is missing" in db("restore", *arguments).stderr
+        said = db("restore", *arguments).stderr
+        assert "If this is a copy of a backup, its end is missing" in said
+        assert "whole" not in said
     assert jobs(db.home / "restored") == 2
 
 
@@ -103,6 +106,7 @@ def test_restoring_a_copy_whose_end_is_missing_restores_what_the_copy_has_and_pr
         ["rekey", "jobengine.jedb", "--new-secret-file", "missing"],
         ["rekey", "jobengine.jedb", "--new-secret-file", "empty"],
         ["rekey", "jobengine.jedb", "--new-secret-file", "."],
+        ["rekey", "jobengine.jedb", "--new-secret-file", "same"],
         ["export"],
         ["export", "jobengine.jedb"],
         ["export", "jobengine.jedb", "target", "--queue"],
@@ -114,6 +118,8 @@ def test_restoring_a_copy_whose_end_is_missing_restores_what_the_copy_has_and_pr
 )
 def test_wrong_usage_of_a_db_command_exits_with_2_and_changes_nothing(db: Db, arguments: list[str]) -> None:
     (db.home / "empty").touch()
+    (db.home / "same").write_text(SECRET)
+    (db.home / "jobengine.jedb.lock").touch()
     before = db.files()
     db(*arguments, code=2)
     assert db.files() == before
@@ -156,6 +162,13 @@ def test_each_failing_command_ends_with_its_exit_code_and_makes_no_file(db: Db, 
     if command != "repair":
         assert "at byte" in db(command, "jobengine.jedb", *more, code=4).stderr
     assert not (db.home / "target").exists()
+
+
+def test_backup_notes_that_db_path_names_another_database(db: Db) -> None:
+    for number, name in enumerate(("", "jobengine.jedb", str(db.path))):
+        assert "DB_PATH" not in db("backup", "jobengine.jedb", f"copy {number}", DB_PATH=name).stderr
+    said = db("backup", "jobengine.jedb", "copy", DB_PATH="restored.jedb").stderr
+    assert said.endswith("\nDB_PATH names another database, restored.jedb: this is a copy of jobengine.jedb.\n")
 
 
 def test_the_error_of_restoring_a_damaged_copy_says_what_to_do(db: Db) -> None:
