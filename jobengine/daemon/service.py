@@ -5,6 +5,7 @@ Exit codes are defined here only.
 """
 
 import atexit
+import errno
 import gc
 import os
 import resource
@@ -128,8 +129,26 @@ def about_database(error: Exception) -> Exception:
     """A StorageError with advice for an OSError of the database; any other error is returned unchanged."""
     if not isinstance(error, OSError):
         return error
-    check = "free some space on its disk" if error.errno in NO_ROOM else "check DB_PATH, and its owner"
-    return StorageError(f"the database can't be opened or made; {check}: {error}")
+    return StorageError(f"the database can't be opened or made; {_advice(error)}: {error}")
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in NO_ROOM:
+        return "free some space on its disk"
+    if error.errno == errno.EROFS:
+        return (
+            "its file system is read-only: mount it for writing or, under a systemd unit with ProtectSystem=strict, "
+            "name its directory in ReadWritePaths"
+        )
+    return "check DB_PATH, and its owner"
+
+
+def about_log(error: OSError) -> Exception:
+    """A StorageError with advice for a log file that can't be opened."""
+    return StorageError(
+        f"the log {error.filename} can't be opened: {error.strerror}; name other files by --logfile and --pidfile, or "
+        "start in another directory"
+    )
 
 
 class Daemon(Service):
@@ -166,7 +185,10 @@ class Daemon(Service):
     def setServiceParent(self, parent: Any) -> None:
         """Join an application. twistd takes the log observer from it, except with --logger."""
         if self._observer is not None:
-            parent.setComponent(ILogObserver, self._observer())
+            try:
+                parent.setComponent(ILogObserver, self._observer())
+            except OSError as error:
+                end_early(about_log(error))
         super().setServiceParent(parent)
 
     def startService(self) -> None:

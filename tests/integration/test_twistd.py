@@ -130,6 +130,20 @@ def test_a_start_by_the_tac_file_with_a_bad_setting_exits_with_2_and_one_line(
     assert reason in line
 
 
+@pytest.mark.parametrize("options", [(), ("--nodaemon", "--pidfile=", "--logfile=twistd.log")])
+def test_a_start_whose_log_can_not_be_opened_exits_with_1_and_one_line(
+    make_daemon: MakeDaemon, options: tuple[str, ...]
+) -> None:
+    daemon = make_daemon(command=(*options, "jobengine"))
+    log = daemon.home / "twistd.log"
+    log.mkdir(parents=True)
+    assert daemon.run() == 1
+    assert daemon.errors.startswith(
+        f"jobengine: the log {log} can't be opened: Is a directory; name other files by --logf"
+    )
+    assert (daemon.errors.count("\n"), daemon.log) == (1, "")
+
+
 def test_help_names_every_setting(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(options=("--help",))
     assert daemon.run() == 0
