@@ -19,7 +19,7 @@ from .shells import BIN
 
 PAGE = "docs/operate.md"
 #: Doubles of commands that would change the machine of the tests, or take minutes; each records its call.
-CALLED = ("apt-get", "git", "python3", "useradd", "chown")
+CALLED = ("apt-get", "git", "python3", "useradd", "chown", "umount")
 #: A double of systemctl with the commands that the page uses; its server forks.
 SYSTEMCTL = """\
 #!/bin/sh
@@ -41,6 +41,11 @@ case $1 in
     restart) stop && start ;;
 esac
 """
+#: A double of mount, whose disk has what was copied to /mnt.
+MOUNT = """\
+#!/bin/sh
+cp --archive "$HOST/mnt/." "$1"
+"""
 
 
 @define
@@ -49,13 +54,22 @@ class Host:
     port: int = field(factory=free_port)
 
     def __attrs_post_init__(self) -> None:
-        for name in ("opt/jobengine/bin", "etc/cron.daily", "etc/systemd/system", "var", "stubs", "checkout/deploy"):
+        for name in (
+            "opt/jobengine/bin",
+            "etc/cron.daily",
+            "etc/systemd/system",
+            "var",
+            "mnt",
+            "stubs",
+            "checkout/deploy",
+        ):
             (self.root / name).mkdir(parents=True)
         for program in ("jobengine", "twistd"):
             (self.root / "opt/jobengine/bin" / program).symlink_to(BIN / program)
         for stub in (*(self.root / "stubs" / name for name in CALLED), self.root / "opt/jobengine/bin/pip"):
             self._write(stub, '#!/bin/sh\necho "${0##*/} $*" >> "$HOST/called"\n')
         self._write(self.root / "stubs" / "systemctl", SYSTEMCTL)
+        self._write(self.root / "stubs" / "mount", MOUNT)
         for path in (ROOT / "deploy").iterdir():
             self._write(self.root / "checkout/deploy" / path.name, self._here(path.read_text()))
 
@@ -66,7 +80,7 @@ class Host:
 
     def _here(self, code: str) -> str:
         """The code, with its absolute paths changed to paths below this root."""
-        code = re.sub(r"(?<![\w$}])/(etc|opt|var)/", rf"{self.root}/\1/", code)
+        code = re.sub(r"(?<![\w$}])/(etc|mnt|opt|var)/", rf"{self.root}/\1/", code)
         code = code.replace("/usr/bin/python3", "python3")
         return at_port(code, self.port).replace("-C / ", f"-C {self.root} ")
 
@@ -137,6 +151,9 @@ def test_every_command_of_the_page_is_run_in_order(host: Host, tmp_path: Path) -
     assert host.jobs() == jobs
     assert "ready\t1" in host.run(*_section("Change the key of a queue"))
     assert "jobengine.jedb.lock" in host.run(*_section("The disk is full"))
+    host.run(*_section("Move to a larger disk"))
+    assert host.jobs() == jobs
+    assert (host.database.parents[1] / "jobengine.old").exists()
     _damaged(host)
     assert host.jobs() == jobs
     _moved(host, Host(tmp_path / "another"), jobs)
@@ -175,8 +192,17 @@ def _moved(host: Host, other: Host, jobs: set[str]) -> None:
     other.run("systemctl stop jobengine")
 
 
+def test_the_backup_is_of_the_database_in_the_settings(host: Host) -> None:
+    moved = host.root / "var/moved.jedb"
+    host.run("systemctl stop jobengine")
+    host.database.rename(moved)
+    (host.root / "etc/jobengine/settings").write_text(f'DB_PATH=before.jedb\nDB_PATH="{moved}"\n')
+    assert host.run("deploy/backup 2>&1") == ""
+    assert len(list((host.root / "var/backups/jobengine").glob("*.jedb"))) == 1
+
+
 def test_logrotate_rotates_the_log_file_that_the_page_configures() -> None:
-    (drop_in,) = blocks(PAGE, "ini")
+    (drop_in,) = blocks(PAGE, "ini", "## Read the log")
     rotation = (ROOT / "deploy" / "logrotate").read_text()
     (log,), (pid,) = re.findall(r"--logfile=(\S+)", drop_in), re.findall(r"--pidfile=(\S+)", drop_in)
     assert rotation.count(f"\n{log} {{") == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .conftest import MakeDaemon
 from .daemons import JOBENGINE, ROOT, SECRET, until
+from .documents import blocks
 
 UNIT = ROOT / "deploy" / "jobengine.service"
 #: PR_SET_MDWE of <linux/prctl.h>, with PR_MDWE_REFUSE_EXEC_GAIN: what MemoryDenyWriteExecute= does, from Linux 6.3 on.
@@ -39,21 +40,24 @@ def _calls_in(group: str) -> frozenset[str]:
     return frozenset(names).difference(groups).union(*map(_calls_in, groups))
 
 
-def test_systemd_finds_no_mistake_in_the_unit(tmp_path: Path) -> None:
-    here = str(Path(sys.executable).parent)
-    copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text().replace("/opt/jobengine/bin", here))
-    _analyze("verify", copy)
+def _verify(home: Path, *drop_ins: str) -> None:
+    """Let systemd look for mistakes in the unit with these drop-ins."""
+    places = home / f"{UNIT.name}.d"
+    places.mkdir()
+    for path, text in ((home / UNIT.name, UNIT.read_text()), *((places / f"{hash(it)}.conf", it) for it in drop_ins)):
+        path.write_text(text.replace("/opt/jobengine/bin", str(Path(sys.executable).parent)))
+    _analyze("verify", home / UNIT.name)
+
+
+def test_systemd_finds_no_mistake_in_the_unit_and_in_the_drop_ins_of_the_pages(tmp_path: Path) -> None:
+    drop_ins = [*blocks("docs/operate.md", "ini"), *blocks("docs/secure.md", "ini")]
+    assert len(drop_ins) == 3
+    _verify(tmp_path, *drop_ins)
 
 
 def test_systemd_finds_no_mistake_in_the_drop_in_for_postgresql(tmp_path: Path) -> None:
-    here = str(Path(sys.executable).parent)
-    (tmp_path / UNIT.name).write_text(UNIT.read_text().replace("/opt/jobengine/bin", here))
-    places = tmp_path / f"{UNIT.name}.d"
-    places.mkdir()
     drop_in = UNIT.with_name("cluster.conf").read_text()
-    (places / "cluster.conf").write_text(drop_in)
-    _analyze("verify", tmp_path / UNIT.name)
+    _verify(tmp_path, drop_in)
     (environment,) = re.findall(r"^Environment=(.*)$", drop_in, re.MULTILINE)
     (place,) = re.findall(r"^LoadCredential=(.*):", drop_in, re.MULTILINE)
     given = dict(pair.split("=") for line in (*_settings("Environment"), environment) for pair in line.split())
