@@ -96,7 +96,8 @@ def test_a_page_of_a_group_leaves_out_ready_jobs_of_other_groups(order: GroupOrd
             {"limits": Limits(rate=Rate(2, 60))},
             1,
             "queue_rate",
-            "2 jobs are before it, and at most 2 can be claimed in any 60 seconds; 1 was claimed in the last 60 seconds.",
+            "2 jobs are before it, and at most 2 can be claimed in any 60 seconds; "
+            "1 was claimed in the last 60 seconds.",
         ),
         (
             {"group_limits": Limits(rate=Rate(3, 1))},
