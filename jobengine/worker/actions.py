@@ -54,7 +54,7 @@ class Hold:
         self.changes: JobChanges | None = None
         #: The class of the exception that ended the handler, for the log.
         self.error_type: str | None = None
-        #: The progress that the handler has reported, in per cent.
+        #: The latest progress that the handler has reported, in per cent.
         self.progress: int | None = None
         #: Whether the handler must stop.
         self.interrupted = False
@@ -70,6 +70,12 @@ class Hold:
         self.began = 0.0
         #: The seconds that the handler ran; None before its end.
         self.ran: float | None = None
+
+    def with_progress(self, changes: JobChanges) -> JobChanges:
+        """An outcome with the latest progress, which may not have been sent yet; a release is returned unchanged."""
+        if self.progress is None or changes["new_status"] == "queued":
+            return changes
+        return {**changes, "progress": self.progress}
 
     @property
     def is_retried(self) -> bool:

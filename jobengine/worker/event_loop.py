@@ -20,7 +20,7 @@ _log: Final = getLogger("jobengine.worker")
 
 #: Makes the pool, given callbacks for ended handlers, for progress, and for a broken pool.
 MakePool = Callable[
-    [Callable[[Ends], object], Callable[[Hold, int], object], Callable[[BaseException], object]], HandlerPool
+    [Callable[[Ends], object], Callable[[Hold], object], Callable[[BaseException], object]], HandlerPool
 ]
 #: Makes the calls before the first claim; its argument is called with the error of each failed attempt.
 Prepare = Callable[[Callable[[JobEngineError], object]], Coroutine[Any, Any, None]]
@@ -152,8 +152,8 @@ class WorkerLoop:
             self._supervisor.finished(hold, outcome)
         self._turn_soon()
 
-    def _report_progress(self, hold: Hold, percent: int) -> None:
-        self._supervisor.progressed(hold, percent)
+    def _report_progress(self, hold: Hold) -> None:
+        self._supervisor.progressed(hold)
         self._turn_soon()
 
     # Requests

@@ -52,8 +52,8 @@ class Handlers(NamedTuple):
 
 class HandlerPool:
     """
-    Runs handlers. The callbacks run in the loop: `done` gets holds and their outcomes, `report_progress` a hold and its
-    progress, and `broken` an error after which no more handlers can run.
+    Runs handlers. The callbacks run in the loop: `done` gets holds and their outcomes, `report_progress` a hold with
+    new progress, and `broken` an error after which no more handlers can run.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class HandlerPool:
         handlers: Handlers,
         nursery: Nursery | None,
         done: Callable[[Ends], object],
-        report_progress: Callable[[Hold, int], object],
+        report_progress: Callable[[Hold], object],
         broken: Callable[[BaseException], object],
     ) -> None:
         self._handlers = handlers
@@ -125,4 +125,5 @@ class HandlerPool:
         self._done(ends)
 
     def _say(self, hold: Hold, percent: int) -> None:
-        self._loop.call_soon_threadsafe(self._report_progress, hold, percent)
+        hold.progress = percent  # not in the loop: there the handler's end may come first
+        self._loop.call_soon_threadsafe(self._report_progress, hold)

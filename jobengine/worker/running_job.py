@@ -60,8 +60,8 @@ class RunningJob(HeldJob):
     def progress(self, percent: float) -> None:
         """
         Report the progress, from 0 to 100, rounded down. Returns at once; the latest value is sent within half a
-        second, if the server answers. Raises Cancelled if the work is no longer needed, and ValueError for an invalid
-        `percent`.
+        second, if the server answers, and with the job's outcome. Raises Cancelled if the work is no longer needed, and
+        ValueError for an invalid `percent`.
         """
         if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
             raise ValueError("progress must be a number from 0 to 100")

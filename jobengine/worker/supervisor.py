@@ -149,15 +149,14 @@ class Supervisor:
             self._end([hold], _LOST)
             return
         cancelled = hold.interrupted and changes["new_status"] == "complete"
-        hold.changes = _CANCELLED if cancelled else changes
+        hold.changes = _CANCELLED if cancelled else hold.with_progress(changes)
         self._groups[hold.group].add(hold)
         if "hold_seconds" in changes:
             self._release_like(hold)
         self._may_find_jobs()  # the handler may have added some
 
-    def progressed(self, hold: Hold, percent: int) -> None:
-        """A handler has reported its progress."""
-        hold.progress = percent
+    def progressed(self, hold: Hold) -> None:
+        """A handler has reported its progress, which is in the hold."""
         self._soon[hold] = None
 
     def reported(

@@ -83,6 +83,14 @@ def test_a_command_reads_the_results_of_the_jobs_that_its_job_has_waited_for(she
     assert shell.jobs()[last]["result"] == [{**complete, "uid": uid} for uid in (first, other)]
 
 
+def test_an_ended_job_has_the_last_progress_that_its_command_wrote(shell: Shell) -> None:
+    done, failed = shell.add([{"code": 0}, {"code": 1}])
+    script = "for p in 10 50 97; do echo $p >&$JOBENGINE_PROGRESS; done; grep -q 0"
+    shell("work", "mail", "--until-empty", "--", "sh", "-c", script)
+    found = {uid: (job["state"], job["progress"]) for uid, job in shell.jobs().items()}
+    assert found == {done: ("complete", 97), failed: ("failed", 97)}
+
+
 def test_a_command_that_reports_a_hold_releases_its_job_and_holds_the_group(shell: Shell) -> None:
     refused, held = shell.add([{"to": "a"}, {"to": "b"}], group="customer-7")
     (other,) = shell.add([{"to": "c"}])

@@ -48,6 +48,21 @@ def test_run_until_empty_counts_a_retried_job_once_and_a_job_that_waits_for_its_
     assert (queue.stats().counts.failed, queue.stats().counts.queued) == (1, 1)
 
 
+@pytest.mark.parametrize("state", ["complete", "failed"])
+def test_an_ended_job_has_the_last_progress_that_its_handler_reported(jobengine_server: Server, state: str) -> None:
+    queue = jobengine_server.queue("q")
+    uids = [queue.add({}).uid for _ in range(8)]
+
+    def report(content: Any, job: RunningJob) -> None:
+        for percent in range(98):
+            job.progress(percent)
+        if state == "failed":
+            raise OSError
+
+    assert _work("q", report, concurrency=4) == 8
+    assert {(job.state, job.progress) for job in map(queue.get, uids)} == {(state, 97)}
+
+
 def test_a_busy_worker_makes_at_most_one_request_for_each_job(jobengine_server: Server) -> None:
     queue = jobengine_server.queue("q")
     queue.add_many([{"n": n} for n in range(30)])

@@ -60,6 +60,11 @@ class Bench:
         assert isinstance(report, Report)
         return report
 
+    def report_progress(self, hold: Hold, percent: int) -> None:
+        """Report the progress of a handler."""
+        hold.progress = percent
+        self.supervisor.progressed(hold)
+
     def answer(self, report: Report, *errors: JobEngineError | None, jobs: list[FakeJob] | None = None) -> list[Action]:
         """Answer a report, with success if no errors are given; returns the next actions."""
         given = errors or (None,) * len(report.holds)

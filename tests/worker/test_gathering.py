@@ -65,7 +65,7 @@ def test_the_outcome_of_a_job_with_a_short_lease_is_reported_at_once() -> None:
 
 def test_outcomes_are_reported_at_once_while_heartbeats_fail() -> None:
     bench, running = busy()
-    bench.supervisor.progressed(running[0], 50)
+    bench.report_progress(running[0], 50)
     (beat,) = bench.plan(Beat)
     bench.supervisor.beaten(bench.now, beat, [AWAY])
     assert len(end(bench, running)) == 1

@@ -106,7 +106,7 @@ class World:
             hold = self.running.pop(self.random.randrange(len(self.running)))
             self.supervisor.finished(hold, DONE)
         elif what == 2 and self.running:
-            self.supervisor.progressed(self.random.choice(self.running), 50)
+            self.supervisor.progressed(self.random.choice(self.running))
         else:
             self.now = min(self.supervisor.next_at(self.now) or self.now, self.now + 5 * self.pause)
             self.now += self.random.random() * self.pause

@@ -1,5 +1,7 @@
 """What a worker decides while all goes well, and while the server is away."""
 
+from typing import Any
+
 import pytest
 
 from jobengine.client.errors import (
@@ -140,14 +142,31 @@ def test_a_failed_heartbeat_is_retried_soon() -> None:
 
 def test_progress_is_sent_at_once_and_then_at_most_twice_a_second() -> None:
     bench, one = with_a_job()
-    bench.supervisor.progressed(one, 1)
+    bench.report_progress(one, 1)
     bench.beat()
-    bench.supervisor.progressed(one, 2)
-    bench.supervisor.progressed(one, 3)
+    bench.report_progress(one, 2)
+    bench.report_progress(one, 3)
     assert bench.plan(Beat) == []
     assert bench.next_in() == 0.5
     bench.now += 0.5
     assert [hold.progress for hold in bench.beat()[0].holds] == [3]
+
+
+@pytest.mark.parametrize("status", ["complete", "failed"])
+def test_an_outcome_has_the_latest_progress(status: Any) -> None:
+    bench, one = with_a_job()
+    bench.report_progress(one, 40)
+    bench.beat()
+    bench.report_progress(one, 90)
+    bench.end(one, changes={"new_status": status})
+    assert one.changes == {"new_status": status, "progress": 90}
+
+
+def test_a_release_has_no_progress() -> None:
+    bench, one = with_a_job()
+    bench.report_progress(one, 90)
+    bench.end(one, changes={"new_status": "queued"})
+    assert one.changes == {"new_status": "queued"}
 
 
 def test_the_handler_of_a_cancelled_job_is_interrupted_once_and_its_result_is_discarded() -> None:
