@@ -47,6 +47,14 @@ _FIELDS_IN_LINES: Final = (
     "Each line has only fields of a job, such as content; but a line is a job's content, so they become a part of it. "
     "Options of this command are for all lines; `PUT /api/v1/jobs` takes jobs with fields of their own."
 )
+#: A part of the server's error for a uid that was used in a different request.
+_UID_TAKEN: Final = "holds another job with uid"
+#: The server's advice, to take another uid, is no use here: the uids come from the file and the import's name.
+_ADDED_BEFORE: Final = (
+    "The queue has this line's job already: it was added with other options, or with another access key.\n"
+    "--import-name with a new name adds all lines once more. To add only the missing ones, run the command with the "
+    "options and the key of the first time."
+)
 #: The status in an answer for a job that existed before.
 _THERE: Final = 200
 
@@ -272,10 +280,9 @@ def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any
                 progress.at(added)
         except JobEngineError as error:
             progress.stop()
-            raise Failed(
-                f"{path}{_place(error, added, numbers)}: {session.what_is_wrong(error)}\n{_again(added, jobs, error)}",
-                exit_of(error),
-            ) from None
+            known = isinstance(error, Conflict) and _UID_TAKEN in error.detail
+            what = _ADDED_BEFORE if known else f"{session.what_is_wrong(error)}\n{_again(added, jobs, error)}"
+            raise Failed(f"{path}{_place(error, added, numbers)}: {what}", exit_of(error)) from None
         except KeyboardInterrupt:
             progress.stop()
             raise Failed(_again(added, jobs), Exit.INTERRUPTED) from None

@@ -10,7 +10,15 @@ from uuid import UUID
 import pytest
 
 from jobengine.cli.file_of_jobs import BadLine, JobFile
-from jobengine.client import BadRequest, JobEngineError, OutcomeUnknown, QueueNotFound, TooManyRequests, Unavailable
+from jobengine.client import (
+    BadRequest,
+    Conflict,
+    JobEngineError,
+    OutcomeUnknown,
+    QueueNotFound,
+    TooManyRequests,
+    Unavailable,
+)
 
 from .fakes import Shell
 
@@ -143,6 +151,18 @@ def test_an_error_without_an_index_names_the_first_line_that_was_not_added(shell
     said = shell("add", "mail", "--many", _file(tmp_path, b"\n" + LINES)).stderr
     assert "line 2 or one after it: a number" in said
     assert "correct the file" in said
+
+
+def test_a_file_that_was_added_with_other_options_needs_another_import_name(shell: Shell, tmp_path: Path) -> None:
+    taken = "jobs[1]: The queue holds another job with uid 'x': use a new uid or Idempotency-Key for a new job."
+    shell.mail.answers["add_in_chunks"] = Conflict(taken, status=409, index=1)
+    path = _file(tmp_path)
+    done = shell("add", "mail", "--many", path, "--group", "tenant-2")
+    assert done.exit_code == 1
+    assert f"{path}, line 2: The queue has this line's job already: it was added with other options" in done.stderr
+    assert "--import-name with a new name adds all lines once more" in done.stderr
+    assert "use a new uid" not in done.stderr
+    assert "correct the file" not in done.stderr
 
 
 @pytest.mark.parametrize("error", [QueueNotFound("no", status=404), TooManyRequests("full", status=429, index=1)])

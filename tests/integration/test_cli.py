@@ -140,6 +140,17 @@ def test_an_interrupted_add_of_a_file_is_resumed_and_adds_no_job_twice(shell: Sh
     assert len(_numbers(shell)) == 60_000
 
 
+def test_a_file_is_added_again_with_other_options_only_under_another_import_name(shell: Shell) -> None:
+    numbers = _lines(shell, 3)
+    add = ("add", "mail", "--many", "jobs.jsonl")
+    shell(*add, "--group", "tenant-1")
+    refused = shell(*add, "--group", "tenant-2", code=1).stderr
+    assert "jobs.jsonl, line 1: The queue has this line's job already" in refused
+    assert _numbers(shell) == numbers
+    shell(*add, "--group", "tenant-2", "--import-name", "tenant-2")
+    assert _numbers(shell) == sorted(numbers * 2)
+
+
 def test_serve_refuses_wrong_options_in_one_line_and_shows_its_help(shell: Shell) -> None:
     why = "jobengine: --api-port must be a whole number from 0 to 65535, not 'x'\n"
     assert shell("serve", "--api-port", "x", code=2).stderr == why
