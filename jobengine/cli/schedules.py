@@ -1,13 +1,13 @@
 """`jobengine schedule`: adds, shows, pauses and runs the schedules of a queue."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeVar, get_args
 
 import click
 
-from jobengine.client import Firing, IfRunning, Missed, Queue, Schedule
+from jobengine.client import Firing, IfRunning, Missed, Queue, Schedule, ScheduleNotFound
 
 from .columns import SCHEDULES, outcome_of, rows_of
 from .command import Command, command, group
@@ -28,6 +28,8 @@ from .parameters import (
 from .session import current
 from .terminal_text import counted, plain
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 #: The fields that `show` prints in lines of their own.
 _LISTS: Final = ("next", "notes", "firings")
 
@@ -37,30 +39,35 @@ def schedules() -> None:
     """Add jobs at the times of a cron line, or at a fixed interval."""
 
 
-def _settings(function: Any) -> Any:
-    """Add the options for a schedule's settings, except --pause-after-failures; `_named` reads them."""
+def _settings(otherwise: str) -> Callable[[F], F]:
+    """
+    Add the options for a schedule's settings, except --pause-after-failures; `_named` reads them. `otherwise` says, with
+    the default in place of {}, what holds for an option that is not given.
+    """
     options = (
         click.option(
             "--cron", metavar="LINE", help="Five fields, as in Debian's cron, or @hourly, @daily, @weekly, @monthly."
         ),
         click.option("--every", type=Seconds("s"), help="The time between two jobs, instead of --cron."),
-        click.option("--timezone", metavar="ZONE", help="The time zone, such as Europe/Berlin; UTC unless it was set."),
+        click.option("--timezone", metavar="ZONE", help=f"The time zone, such as Europe/Berlin; {otherwise.format('UTC')}."),
         click.option(
             "--if-running",
             type=click.Choice(get_args(IfRunning)),
-            help="What to do while the schedule's last job is unfinished; `skip` unless it was set.",
+            help=f"What to do while the schedule's last job is unfinished; {otherwise.format('`skip`')}.",
         ),
         click.option(
             "--missed",
             type=click.Choice(get_args(Missed)),
-            help="Which times to make up for that passed while the server was down; `once` unless it was set.",
+            help=f"Which times to make up for that passed while the server was down; {otherwise.format('`once`')}.",
         ),
         click.option(
-            "--missed-within", type=Seconds("s"), help="How old a missed time may be for `once`; 1d unless it was set."
+            "--missed-within",
+            type=Seconds("s"),
+            help=f"How old a missed time may be for `once`; {otherwise.format('1d')}.",
         ),
         click.option("--paused/--not-paused", default=None, help="Pause or resume it; by default a pause stays."),
     )
-    return with_options(function, options)
+    return lambda function: with_options(function, options)
 
 
 def _named(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,7 +94,7 @@ def _named(options: Mapping[str, Any]) -> dict[str, Any]:
 @QUEUE
 @SCHEDULE
 @click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
-@_settings
+@_settings("{} by default")
 @click.option("--pause-after-failures", type=WholeFrom(1), metavar="N", help="Pause it after N failures in a row.")
 @job_options
 @click.option("--dry-run", is_flag=True, help="Add nothing; show the next times and the notes.")
@@ -103,9 +110,24 @@ def add(queue_name: str, name: str, content: Any, *, dry_run: bool, **options: A
     if (options["cron"] is None) == (options["every"] is None):
         raise click.UsageError('Give either --cron "0 3 * * *" or --every 5m.')
     given: Any = _named(options) | named_options(options)
-    schedule = session.queue(queue_name).schedule(name, content or {}, dry_run=dry_run, **given)
+    queue = session.queue(queue_name)
+    zone = _zone_of(queue, name)
+    schedule = queue.schedule(name, content or {}, dry_run=dry_run, **given)
     note_retry_delay(session.output, given)
+    if zone not in (None, schedule.timezone):
+        session.output.note(
+            f"The schedule {name!r} {'would be' if dry_run else 'was'} replaced, also its time zone: from {zone} to "
+            f"{schedule.timezone}."
+        )
     _print(schedule)
+
+
+def _zone_of(queue: Queue, name: str) -> str | None:
+    """The time zone of a schedule; None if there is no such schedule."""
+    try:
+        return queue.schedules.get(name).timezone
+    except ScheduleNotFound:
+        return None
 
 
 @command(
@@ -117,7 +139,7 @@ def add(queue_name: str, name: str, content: Any, *, dry_run: bool, **options: A
 @QUEUE
 @SCHEDULE
 @click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
-@_settings
+@_settings("{} unless it was set")
 @click.option(
     "--pause-after-failures",
     type=OrNone(WholeFrom(1)),
@@ -230,7 +252,7 @@ def delete(queue_name: str, name: str) -> None:
 )
 @QUEUE
 @SCHEDULE
-@click.option("--from", "start", type=Moment(), help="Add the jobs of past times, from this one: 2027-01-15T08:00.")
+@click.option("--from", "start", type=Moment(), help="Add the jobs of past times, from this one: 2027-01-15T08:00, in UTC with a Z.")
 @click.option("--until", "end", type=Moment(), help="With --from: the last time; default now.")
 @click.option("--dry-run", is_flag=True, help="With --from: add nothing, and print the times.")
 def run(queue_name: str, name: str, start: Any, end: Any, dry_run: bool) -> None:

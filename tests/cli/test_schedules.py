@@ -56,10 +56,36 @@ def test_schedule_add_sends_only_the_given_settings(
 ) -> None:
     assert shell("schedule", "add", "mail", "nightly", '{"a": 1}', *options).exit_code == 0
     assert shell("schedule", "add", "mail", "nightly", *options, "--dry-run").exit_code == 0
-    assert shell.mail.asked == [
+    assert [asked for asked in shell.mail.asked if asked[0] == "schedule"] == [
         ("schedule", "nightly", {"a": 1}, {"dry_run": False, **settings}),
         ("schedule", "nightly", {}, {"dry_run": True, **settings}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "options", "said"),
+    [
+        (_NIGHTLY, (), "The schedule 'nightly' was replaced, also its time zone: from Europe/Berlin to UTC.\n"),
+        (_NIGHTLY, ("--dry-run",), "The schedule 'nightly' would be replaced, also its time zone: from Europe/Berlin to"),
+        (_NIGHTLY, ("--timezone", "Europe/Berlin"), ""),
+        (ScheduleNotFound("no"), ("--timezone", "Europe/Berlin"), ""),
+    ],
+)
+def test_schedule_add_reports_that_it_has_replaced_the_time_zone_of_a_schedule(
+    shell: Shell, before: Any, options: tuple[str, ...], said: str
+) -> None:
+    shell.mail.answers["get schedule"] = before
+    done = shell("schedule", "add", "mail", "nightly", "--cron", "@daily", *options)
+    assert done.exit_code == 0
+    assert done.stderr.startswith(said)
+    assert bool(done.stderr) == bool(said)
+
+
+def test_the_help_for_schedules_says_what_holds_without_an_option(shell: Shell) -> None:
+    added, configured = (" ".join(shell("schedule", name, "--help").stdout.split()) for name in ("add", "configure"))
+    for default in ("UTC", "`skip`", "`once`", "1d"):
+        assert f"; {default} by default." in added
+        assert f"; {default} unless it was set." in configured
 
 
 @pytest.mark.parametrize("options", [(), ("--cron", "@daily", "--every", "5m"), ("--cron", "@daily", "[]")])
