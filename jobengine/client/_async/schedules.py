@@ -69,7 +69,7 @@ class AsyncSchedules:
         """
         Add the jobs of all times from `start` to `end`, both included, at most 1,000; existing jobs are not changed.
 
-        `dry_run`: only return the times.
+        `dry_run`: add nothing, and return the times and, as `added`, the number of jobs that would be added.
         """
         span = {"from": unix(start), "until": floor(end if isinstance(end, float | int) else end.timestamp())}
         body = {"queue_name": self._queue.name, "name": name, **span, **({"dry_run": True} if dry_run else {})}
