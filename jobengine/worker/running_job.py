@@ -50,6 +50,9 @@ class RunningJob(HeldJob):
         Return the result of this call from a handler, to add at most 100 jobs to its queue and wait for them. Once they
         are complete, the handler is called again, in the same attempt.
 
+        The jobs don't get the group, tags or priority of the handler's job: pass `NewJob({…}, group=job.group)` to keep
+        the group, except in a queue with strict order, where a job in the group of its parent would never run.
+
         `on_dependency_failure`: what becomes of the handler's job if one of them fails; by default the job keeps its
         present setting, which is `fail` unless it was added with another. Raises TypeError.
         """

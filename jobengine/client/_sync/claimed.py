@@ -138,7 +138,7 @@ class ClaimedJob(HeldJob):
     ) -> list[str]:
         """
         Add jobs to the queue and let this job wait for them: it is queued, and its next claim continues this attempt.
-        Returns the uids of the jobs.
+        Returns the uids of the jobs. They don't get the group, tags or priority of this job.
 
         `on_dependency_failure`: what becomes of this job if one of them fails; by default the job keeps its present
         setting. If the answer is lost, the call is not repeated: this raises OutcomeUnknown. Raises LeaseLost.
