@@ -119,7 +119,9 @@ def add_jobs(queue_name: str, content: Any, given: Mapping[str, Any]) -> None:
     """Add a job, or the jobs of a file; `given` are the options of `many_options` and `job_options`."""
     session = current()
     many, import_name, wait = given["many"], given["import_name"], given["wait"]
-    if (content is None) == (many is None) or (many and wait) or (import_name and not many):
+    if content is None and many is None:
+        raise click.UsageError("Give the CONTENT of a job, or --many FILE. The CONTENT - is read from standard input.")
+    if (content is not None and many is not None) or (many and wait) or (import_name and not many):
         raise click.UsageError(
             "Give either CONTENT or --many FILE; --wait needs CONTENT, and --import-name needs --many."
         )

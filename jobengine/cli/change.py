@@ -111,14 +111,14 @@ def _cancelled(job: Job) -> Sentence:
     )
 
 
-_WHICH: Final = (
-    "queued jobs are cancelled, the workers of running jobs are requested to stop, finished jobs do not change"
-)
 #: The states of jobs that cancelling changes.
 _UNFINISHED: Final = ("queued", "inprogress")
 _CANCELLED: Final = Words(
     Sentence("would be cancelled", "would be cancelled"),
-    Sentence(f"matched: {_WHICH}", f"matched: {_WHICH}"),
+    Sentence(
+        "was cancelled; if it is running, its worker is asked to stop",
+        "were cancelled; workers of running ones are asked to stop",
+    ),
     _cancelled,
 )
 
@@ -129,7 +129,12 @@ _CANCELLED: Final = Words(
 )
 @selection()
 def cancel(**options: Any) -> None:
-    """Cancel jobs: queued ones fail, and workers of running ones are asked to stop."""
+    """
+    Cancel jobs: queued ones fail, and workers of running ones are asked to stop.
+
+    A job that waits for children, which its worker has added with `wait_for`, is cancelled alone: they go on. If they
+    have a tag of their own, cancel them with --tag, or if they are in a batch, with `jobengine batch cancel`.
+    """
     session = current()
     selected = Selection.of(session, options)
     to_all = selected.queue.cancel_all
@@ -139,7 +144,13 @@ def cancel(**options: Any) -> None:
         states = [one for one in _UNFINISHED if state in (None, one)]
         return sum(to_all(dry_run=True, state=one, **wanted) for one in states)
 
-    act(session, selected, _CANCELLED, selected.queue.cancel, to_all, unfinished)
+    def cancel_all(**wanted: Any) -> int:
+        """Cancel all that match; returns how many were unfinished, since the server counts finished ones too."""
+        changed = unfinished(**wanted)
+        to_all(**wanted)
+        return changed
+
+    act(session, selected, _CANCELLED, selected.queue.cancel, cancel_all, unfinished)
 
 
 #: These words are also true of jobs that are queued already.

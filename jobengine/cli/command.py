@@ -63,6 +63,19 @@ class Command(click.Command):
         if common:
             self.params += common_options()
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; the error for an unknown option suggests the option with the same meaning, if any."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from .unknown_command import SAME_OPTIONS  # only needed after a mistake
+
+            same = SAME_OPTIONS.get(error.option_name)
+            if same is None or all(same not in parameter.opts for parameter in self.params):
+                raise
+            message = f"No such option {error.option_name!r}. Did you mean {same!r}?"
+            raise click.NoSuchOption(error.option_name, message, ctx=error.ctx) from None
+
     def get_short_help_str(self, limit: int = 45) -> str:
         """The summary in a list of commands; if too long, cut at a semicolon, colon or comma."""
         short = super().get_short_help_str(limit)

@@ -1,7 +1,9 @@
 """Arguments and options that several commands share."""
 
 import json
+import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -179,8 +181,19 @@ class Content(click.ParamType[Any]):
         try:
             return parse_content(read_text(value))
         except ValueError as error:
-            typed = value != "-" and not value.startswith("@") and not isinstance(error, _Repeated)
-            self.fail(f"{error} {_IN_QUOTES}" if typed else str(error), param, ctx)
+            self.fail(f"{error}{_advice(value, error, ctx)}", param, ctx)
+
+
+def _advice(value: str, error: ValueError, ctx: click.Context | None) -> str:
+    """The end of the error for an invalid content: how to write it, or how to add the lines of a file; may be empty."""
+    if value == "-" or isinstance(error, _Repeated):
+        return ""
+    if not value.startswith("@"):
+        return f" {_IN_QUOTES}"
+    takes_lines = ctx is not None and any(one.name == "many" for one in ctx.command.params)
+    if not takes_lines or not os.path.isfile(value[1:]):
+        return ""
+    return f" If each of its lines is a JSON object, add a job for each: --many {shlex.quote(value[1:])}"
 
 
 def read_text(value: str) -> str:

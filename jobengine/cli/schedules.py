@@ -41,15 +41,17 @@ def schedules() -> None:
 
 def _settings(otherwise: str) -> Callable[[F], F]:
     """
-    Add the options for a schedule's settings, except --pause-after-failures; `_named` reads them. `otherwise` says, with
-    the default in place of {}, what holds for an option that is not given.
+    Add the options for a schedule's settings, except --pause-after-failures; `_named` reads them. `otherwise` says when
+    the default, in place of {}, applies.
     """
     options = (
         click.option(
             "--cron", metavar="LINE", help="Five fields, as in Debian's cron, or @hourly, @daily, @weekly, @monthly."
         ),
         click.option("--every", type=Seconds("s"), help="The time between two jobs, instead of --cron."),
-        click.option("--timezone", metavar="ZONE", help=f"The time zone, such as Europe/Berlin; {otherwise.format('UTC')}."),
+        click.option(
+            "--timezone", metavar="ZONE", help=f"The time zone, such as Europe/Berlin; {otherwise.format('UTC')}."
+        ),
         click.option(
             "--if-running",
             type=click.Choice(get_args(IfRunning)),
@@ -252,7 +254,12 @@ def delete(queue_name: str, name: str) -> None:
 )
 @QUEUE
 @SCHEDULE
-@click.option("--from", "start", type=Moment(), help="Add the jobs of past times, from this one: 2027-01-15T08:00, in UTC with a Z.")
+@click.option(
+    "--from",
+    "start",
+    type=Moment(),
+    help="Add the jobs of past times, from this one: 2027-01-15T08:00, in this machine's zone, or in UTC with a Z.",
+)
 @click.option("--until", "end", type=Moment(), help="With --from: the last time; default now.")
 @click.option("--dry-run", is_flag=True, help="With --from: add nothing, and print the times.")
 def run(queue_name: str, name: str, start: Any, end: Any, dry_run: bool) -> None:

@@ -70,10 +70,13 @@ _SAME_IN_A_GROUP: Final = {
     "unpause": "resume",
     "unhold": "release",
     "backfill": "run",
+    "verify": "check",
     "progress": "show",
     "finish": "close",
     "end": "close",
 }
+#: Options of other programs, and the equivalents here.
+SAME_OPTIONS: Final = {"--tz": "--timezone"}
 #: Names for deleting all jobs of a queue, which is no command of the group.
 _EMPTY: Final = frozenset({"purge", "clear", "empty", "flush", "truncate"})
 

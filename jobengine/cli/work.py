@@ -158,12 +158,15 @@ def _log_what_is_left(worker: "Worker") -> None:
     ) as engine:
         for queue in worker.queues:
             with suppress(JobEngineError):
-                if left := what_is_left(engine.queue(queue).stats()):
+                if left := what_is_left(engine.queue(queue).stats(), tagged=bool(worker._tags)):
                     _log.info("%s", left)
 
 
-def what_is_left(queue: "QueueStats") -> str:
-    """A sentence about the jobs that can't be claimed yet; empty if there is none."""
+def what_is_left(queue: "QueueStats", *, tagged: bool = False) -> str:
+    """
+    A sentence about the jobs that can't be claimed yet; empty if there is none. `tagged`: the worker takes only jobs
+    with certain tags, but the counts are those of all jobs.
+    """
     kinds = [
         (queue.delayed, "delayed, until a retry or a set time"),
         (queue.held, "held, as by a limit"),
@@ -172,7 +175,8 @@ def what_is_left(queue: "QueueStats") -> str:
     ]
     total = sum(count for count, _ in kinds)
     parts = "; ".join(f"{count:,} {kind}" for count, kind in kinds if count)
-    return f"{queue.name} still has {total:,} queued job{'s' if total > 1 else ''}: {parts}." if total else ""
+    jobs = f"{total:,} queued job{'s' if total > 1 else ''}{', whatever the tags' if tagged else ''}"
+    return f"{queue.name} still has {jobs}: {parts}." if total else ""
 
 
 # Workers that are imported (--app)

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ from .fakes import UID, Shell, job_of
         ("queues", "did you mean `jobengine queue list`?"),
         ("pause mail", "did you mean `jobengine queue pause`?"),
         ("revoke mail 1", "did you mean `jobengine key revoke`?"),
+        ("db verify jobengine.jedb", "did you mean `jobengine db check`?"),
         ("check jobengine.jedb", "did you mean `jobengine db check`?"),
         ("queue rm mail", "did you mean `jobengine queue delete`?"),
         ("xyzzy", "There is no command 'xyzzy'."),
@@ -137,6 +139,7 @@ def test_options_are_passed_to_the_client_as_arguments(shell: Shell, line: str, 
         ("queue configure mail", ""),
         ("move mail mail --all --yes", "TO must be a queue other than QUEUE."),
         ("add mail --many /no/such/file", ""),
+        ("add mail", "Give the CONTENT of a job, or --many FILE. The CONTENT - is read from standard input."),
         ("add mail {} --many x", ""),
         ("add mail {} --until started", "need --unique."),
         ("add mail {} --priority 9223372036854775808", "'--priority': 9223372036854775808 is beyond 64 bits."),
@@ -198,8 +201,26 @@ def test_a_dry_run_of_cancel_counts_the_jobs_that_would_change(
 
 def test_cancel_all_does_not_report_finished_jobs_as_cancelled(shell: Shell) -> None:
     done = shell("cancel", "mail", "--all", "--yes")
-    assert done.stderr.startswith("7 jobs matched: queued jobs are cancelled")
-    assert shell.mail.asked == [("cancel_all", {"all": True})]
+    assert done.stderr == "14 jobs were cancelled; workers of running ones are asked to stop.\n"
+    counted = [("cancel_all", {"dry_run": True, "state": state}) for state in ("queued", "inprogress")]
+    assert shell.mail.asked == [*counted, ("cancel_all", {"all": True})]
+    assert json.loads(shell("cancel", "mail", "--all", "--yes", "--json").stdout) == {"matched": 14}
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", '{"n": 1}\n{"n": 2}\n'])
+def test_a_file_that_is_no_content_gets_advice_to_add_its_lines(shell: Shell, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "jobs.csv"
+    path.write_text(text)
+    done = shell("add", "mail", f"@{path}")
+    assert done.exit_code == 2
+    assert f"If each of its lines is a JSON object, add a job for each: --many {path}" in done.stderr
+    assert "--many" not in shell("update", "mail", UID, "--content", f"@{path}").stderr
+
+
+def test_an_option_of_another_name_is_refused_with_a_suggestion(shell: Shell) -> None:
+    said = shell("schedule", "add", "mail", "nightly", "--cron", "@daily", "--tz", "Europe/Berlin").stderr
+    assert "Did you mean '--timezone'?" in said
+    assert "--timezone" not in shell("add", "mail", "{}", "--tz", "UTC").stderr
 
 
 def test_jobs_shows_a_failed_job_with_the_line_that_names_its_error(shell: Shell) -> None:

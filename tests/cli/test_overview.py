@@ -323,3 +323,8 @@ def test_profile_names_are_completed_with_names_from_the_settings_file(
 )
 def test_a_worker_that_ends_counts_the_queued_jobs_that_can_not_be_claimed(stats: Any, sentence: str) -> None:
     assert what_is_left(stats_of(**stats)) == sentence
+
+
+def test_a_worker_with_tags_says_that_it_counts_jobs_with_any_tags() -> None:
+    said = what_is_left(stats_of(delayed=2), tagged=True)
+    assert said == "mail still has 2 queued jobs, whatever the tags: 2 delayed, until a retry or a set time."

@@ -66,7 +66,11 @@ def test_schedule_add_sends_only_the_given_settings(
     ("before", "options", "said"),
     [
         (_NIGHTLY, (), "The schedule 'nightly' was replaced, also its time zone: from Europe/Berlin to UTC.\n"),
-        (_NIGHTLY, ("--dry-run",), "The schedule 'nightly' would be replaced, also its time zone: from Europe/Berlin to"),
+        (
+            _NIGHTLY,
+            ("--dry-run",),
+            "The schedule 'nightly' would be replaced, also its time zone: from Europe/Berlin to",
+        ),
         (_NIGHTLY, ("--timezone", "Europe/Berlin"), ""),
         (ScheduleNotFound("no"), ("--timezone", "Europe/Berlin"), ""),
     ],
