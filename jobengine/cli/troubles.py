@@ -27,7 +27,10 @@ def dead_letter_note(queue: QueueStats) -> str:
     if queue.dead_letter is None or queue.dead_letter.missing:
         return ""
     name = queue.dead_letter.queue_name
-    return f"Failed jobs of {queue.name} move to {name}: `jobengine errors {shlex.quote(name)}` lists them."
+    return (
+        f"Failed jobs of {queue.name} move to {name}: `jobengine errors {shlex.quote(name)}` lists them. "
+        "Of one that stays, `jobengine explain` says why."
+    )
 
 
 def troubles(queue: QueueStats) -> list[str]:

@@ -12,7 +12,7 @@ from . import calls, shapes
 from .batching import MOST, MOST_BYTES
 from .errors import JobEngineError
 from .http_codec import Response
-from .jobs import NewJob, job_json, written_job, written_options
+from .jobs import NewJob, written_job, written_new, written_options
 from .values import Job
 
 
@@ -22,10 +22,7 @@ def chunks(contents: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str,
     chunk: list[bytes] = []
     size = 0
     for content in contents:
-        if isinstance(content, NewJob):
-            data = job_json(content.content, {**options, **content.options})
-        else:
-            data = written_job(content, usual)
+        data = written_new(content, options) if isinstance(content, NewJob) else written_job(content, usual)
         if chunk and (size + len(data) > MOST_BYTES or len(chunk) == MOST):
             yield chunk
             chunk, size = [], 0

@@ -153,25 +153,34 @@ class JobFilter(TypedDict, total=False):
 class NewJob:
     """A job to add, with its own options. Other new jobs may name it in `depends_on`."""
 
-    __slots__ = ("content", "options")
+    __slots__ = ("_sent", "content", "options")
 
     def __init__(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> None:
         self.content = content
         self.options = options
+        #: The uid with which it was last sent; if it has none of its own, it is added as another job each time.
+        self._sent: str | None = None
         if "depends_on" in options:
             # Encode them now, so that the named jobs get their uids before they are sent.
             options["depends_on"] = dependencies(options["depends_on"])
 
     @property
     def uid(self) -> str:
-        """The job's uid; one is chosen now if it has none."""
-        uid = self.options.get("uid")
+        """The job's uid, after an add without one that of the added job; one is chosen now if it has none."""
+        uid = self.options.get("uid", self._sent)
         if uid is None:
             uid = self.options["uid"] = new_uid()
         return uid
 
     def __repr__(self) -> str:
         return f"NewJob({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
+
+
+def written_new(job: NewJob, usual: Mapping[str, Any]) -> bytes:
+    """A NewJob as JSON, to be sent now; `usual` are the options for those that it does not have."""
+    options = {"uid": new_uid(), **usual, **job.options}
+    job._sent = options["uid"]
+    return job_json(job.content, options)
 
 
 def given(**values: Any) -> dict[str, Any]:
@@ -206,8 +215,9 @@ def _rounded_up(value: float, kinds: str) -> int:
         raise TypeError(f"must be {kinds}, not {type(value).__name__}") from None
 
 
-def _words(value: Sequence[str]) -> list[str]:
-    if isinstance(value, str):
+def words(value: Sequence[str]) -> list[str]:
+    """The tags as a list; raises TypeError."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError("tags must be a list of words, not one text")
     return list(value)
 
@@ -258,7 +268,7 @@ _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "timeout_minutes": _whole_minutes,
     "timeout_seconds": whole_seconds,
     "timeout_time": unix,
-    "tags": _words,
+    "tags": words,
     "retry_delay_seconds": whole_seconds,
     "delay_seconds": whole_seconds,
     "hold_seconds": whole_seconds,

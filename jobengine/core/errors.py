@@ -207,10 +207,12 @@ class FairWithAgeing(DomainError):
 class UnknownDependency(DomainError):
     """A new job depends on a job that does not exist, or that its key may not read."""
 
-    def __init__(self, queue: str, uid: str) -> None:
+    def __init__(self, queue: str, uid: str, *, has_dead_letter: bool = False) -> None:
+        moved = " It may have failed and moved to the queue's dead-letter queue." if has_dead_letter else ""
         super().__init__(
-            f"depends_on names the job {uid}, which the queue {queue!r} does not hold, or which this key may not read. "
-            'Add it first, or in the same request; name a job of another queue by {"queue_name": …, "uid": …}.'
+            f"depends_on names the job {uid}, which the queue {queue!r} does not hold, or which this key may not read."
+            f"{moved} Add it first, or in the same request; name a job of another queue by "
+            '{"queue_name": …, "uid": …}.'
         )
 
 

@@ -25,7 +25,12 @@ FOR_SCHEDULE: Final[Mapping[str, str]] = {
     "content": 'The fields of the job belong in job: send {"job": {"content": {…}}}.',
     "job": 'Send {"job": {"content": {…}}}.',
 }
+FOR_NEW_JOB: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("data", "payload", "body", "args"), "Did you mean 'content'?"),
+    **dict.fromkeys(("retries", "max_retries"), "Did you mean 'max_attempts'?"),
+}
 FOR_SCHEDULED_JOB: Final[Mapping[str, str]] = {
+    **FOR_NEW_JOB,
     "uid": "The uid of each job follows from the schedule and the time.",
     **dict.fromkeys(("depends_on", "batch"), "A job that a schedule adds depends on nothing, and is in no batch."),
     **dict.fromkeys(("not_before", "timeout_time"), "A fixed time fits only the first job; send delay_seconds."),

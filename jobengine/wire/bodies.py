@@ -16,6 +16,7 @@ from .advice import (
     FOR_ADD_JOBS,
     FOR_BATCH,
     FOR_CHANGE_QUEUE,
+    FOR_NEW_JOB,
     FOR_SCHEDULE,
     FOR_SCHEDULED_JOB,
     FOR_UPDATE,
@@ -177,6 +178,8 @@ class Debounce(Fields, frozen=True, kw_only=True):
 
 class NewJob(Fields, frozen=True, kw_only=True):
     """A job to be added."""
+
+    advice = FOR_NEW_JOB
 
     content: Raw
     priority: int | None = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 from ..client import AsyncJobEngine
 from ..client.did_you_mean import suggests
+from ..client.jobs import words
 from ..client.schedules import ScheduleOptions, schedule_value
 from ..client.secret import Secret
 from ..client.settings import check_numbers, load
@@ -78,7 +79,7 @@ class Worker:
         self._processes = processes
         self._grace, self._wait = grace, wait
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
-        self._tags = tags
+        self._tags = words(tags)
         self._timeout, self._tls = timeout, ssl_context
         self._handlers: dict[str, Handler] = {}
         self._hooks = Hooks([], [], [])

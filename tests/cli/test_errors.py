@@ -90,7 +90,8 @@ def test_the_command_errors_reports_an_empty_or_cut_list(shell: Shell) -> None:
 def test_errors_and_status_name_the_dead_letter_queue(shell: Shell) -> None:
     setting = {"queue_name": "mail dead", "keep_minutes": 60}
     shell.mail.answers["stats"] = fakes.stats_of(dead_letter=setting)
-    note = "Failed jobs of mail move to mail dead: `jobengine errors 'mail dead'` lists them.\n"
+    moves = "Failed jobs of mail move to mail dead: `jobengine errors 'mail dead'` lists them."
+    note = f"{moves} Of one that stays, `jobengine explain` says why.\n"
     for command in ("errors", "status"):
         assert shell(command, "mail").stderr.endswith(note)
         assert note not in shell(command, "mail", "--json").stderr

@@ -112,6 +112,17 @@ def test_a_new_job_without_dependants_can_be_added_many_times() -> None:
     assert len({job["uid"] for job in _sent(pool)}) == 3
 
 
+def test_the_uid_of_a_new_job_is_that_of_its_last_add() -> None:
+    queue, pool = queue_with(_added)
+    new = NewJob({})
+    for _ in range(2):
+        queue.add_many([new])
+        assert new.uid == _sent(pool)[-1]["uid"]
+    queue.add({}, depends_on=[new])
+    assert _sent(pool)[-1]["depends_on"] == [new.uid]
+    assert len({job["uid"] for job in _sent(pool)}) == 3
+
+
 def test_each_job_of_a_chain_depends_on_the_job_before() -> None:
     queue, pool = queue_with(_added)
     last = NewJob({"n": 3}, depends_on=["x"], priority=5)

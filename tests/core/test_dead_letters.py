@@ -8,7 +8,7 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.dead_letters import COMPLETE, DUE, HOLDS_GROUP, REPLACED, UID_TAKEN
-from jobengine.core.errors import BadDeadLetter
+from jobengine.core.errors import BadDeadLetter, JobNotFound, UnknownDependency
 from jobengine.core.flow import GroupOrder, OnFailure
 from jobengine.core.model import Job, State
 from jobengine.core.moves import Pace
@@ -61,6 +61,15 @@ def test_a_failed_job_is_moved_by_the_next_sweep(world: World) -> None:
     assert where(world) == {"q": [], "dead": [job.spec.uid]}
     moved = world.read(job.spec.uid, "dead")
     assert (moved.standing.notes.dead_letter, moved.deadline) == ("", NOW + 7 * MINUTE)
+
+
+def test_the_error_for_a_missing_job_says_that_it_may_have_moved(world: World) -> None:
+    job = fail(world)
+    world.expire()
+    with pytest.raises(JobNotFound, match="moved to the queue's dead-letter queue"):
+        world.read(job.spec.uid)
+    with pytest.raises(UnknownDependency, match="moved to the queue's dead-letter queue"):
+        world.add(depends_on=(("q", job.spec.uid),))
 
 
 def test_a_job_has_its_original_retention_after_each_move_back(world: World) -> None:

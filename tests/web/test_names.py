@@ -118,6 +118,7 @@ def test_bulk_adds_and_long_bodies_may_name_the_queue_as_name_or_queue_name(star
         ("POST", "/api/v1/job", {"queue_name": "q", "content": {}}, "To add a job, send PUT /api/v1/job."),
         ("POST", "/api/v1/job", {"queue_name": "q", "job": {"content": {}}}, "To add a job, send PUT /api/v1/job."),
         ("POST", "/api/v1/job", {"queue_name": "q", "uid": UID, "state": "failed"}, "Did you mean 'new_status'?"),
+        ("PUT", "/api/v1/job", {"queue_name": "q", "job": {"data": {}}}, "Did you mean 'content'?"),
         ("POST", "/api/v1/job", {"queue_name": "q", "updates": []}, "POST /api/v1/jobs"),
         ("PUT", "/api/v1/job", {"queue_name": "q", "content": {}}, "belong in job"),
         ("PUT", "/api/v1/job", {"queue_name": "q"}, 'Send {"queue_name": …, "job": {"content": {…}}}.'),

@@ -57,6 +57,12 @@ def test_a_setting_of_another_type_is_refused_with_its_name(name: str) -> None:
         Worker("q", url=_URL, **wrong)
 
 
+@pytest.mark.parametrize("tags", ["urgent", None])
+def test_tags_of_a_worker_that_are_no_list_are_refused(tags: Any) -> None:
+    with pytest.raises(TypeError, match=r"^tags must be a list of words, not one text$"):
+        Worker("q", url=_URL, tags=tags)
+
+
 @pytest.mark.parametrize(
     ("use", "error", "says"),
     [

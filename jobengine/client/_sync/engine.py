@@ -12,7 +12,7 @@ from ..encoding import encode
 from ..errors import JobEngineError, NotJobEngine, OutcomeUnknown
 from ..fork_safety import forget_in_children
 from ..http_codec import Response
-from ..jobs import JobChanges, given
+from ..jobs import JobChanges, given, words
 from ..origin import origin
 from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
@@ -224,7 +224,7 @@ class JobEngine:
         handles = [self.queue(queue) if isinstance(queue, str) else queue for queue in queues]
         body: dict[str, Any] = {"queue_names": [queue.name for queue in handles], "count": count, **self._origin}
         results = with_results and self._knows_results
-        body |= _given(wait=wait, tags=list(tags), worker=worker, with_results=results)
+        body |= _given(wait=wait, tags=words(tags), worker=worker, with_results=results)
         by_name = {queue.name: queue for queue in handles}
         caller = handles[0]._caller
         request = caller.request(

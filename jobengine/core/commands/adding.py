@@ -368,7 +368,7 @@ class Adding:
         if job is None and table is self.table and uid in self.uids:
             return NOT_YET
         if job is None or not may_read(job, grant):
-            raise UnknownDependency(queue, uid)
+            raise UnknownDependency(queue, uid, has_dead_letter=table.queue.dead_letter is not None)
         self.follows_waiting = self.follows_waiting or bool(awaited_by(job))
         return end_of_job(job)
 
