@@ -18,7 +18,7 @@ from . import __version__
 from .core.schedules import Edge
 from .daemon.announcement import Announcement
 from .daemon.hardening import forbid_dumps, wipe_variables
-from .daemon.listening import listener, what_is_wrong
+from .daemon.listening import listener, unsent_chain, what_is_wrong
 from .daemon.logs import observer
 from .daemon.mistyped import hints
 from .daemon.secret_file import weakness
@@ -165,6 +165,7 @@ def _announcement(settings: Settings) -> Announcement:
         is_new=is_new,
         dashboard=settings.dashboard,
         ignored=settings.ignored,
+        unsent_chain=unsent_chain(settings.endpoint),
         mistyped=settings.mistyped,
         hints=hints(os.environ, has_admin_key=settings.admin_key is not None),
         has_admin_key=settings.admin_key is not None,

@@ -22,6 +22,8 @@ _LONG_BODY: Final = 1 << 20
 _LONGEST: Final = 1 << 30
 #: OpenSSL's codes for a certificate whose issuer is not known, such as 18 for a self-signed one.
 _UNKNOWN_ISSUER: Final = frozenset({2, 18, 19, 20, 21})
+#: Those of them for a certificate that names another issuer, whose certificate neither side has.
+_MISSING_ISSUER: Final = frozenset({2, 20, 21})
 #: The first bytes with which a TLS server answers plain HTTP.
 _TLS_ALERT: Final = b"\x15\x03"
 _PORTS: Final = {"http": 80, "https": 443}
@@ -54,6 +56,8 @@ def _what_is_wrong(error: Any) -> str:
         named = os.environ.get("SSL_CERT_FILE")
         if named and not os.access(named, os.R_OK):  # OpenSSL ignores the setting then
             advice = f"SSL_CERT_FILE names {named}, which can't be read: {advice}"
+        if error.verify_code in _MISSING_ISSUER:
+            advice += "; if a public authority issued it, the server must send its intermediate certificates too"
         return f"its certificate is not trusted ({why}); {advice}"
     return f"its certificate is not valid ({why})"
 

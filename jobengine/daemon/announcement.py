@@ -24,6 +24,8 @@ class Announcement:
     dashboard: bool
     #: The settings that have no effect, because LISTEN is set.
     ignored: tuple[str, ...] = ()
+    #: A sentence about certificates in the server's files that it does not send; empty if it sends all.
+    unsent_chain: str = ""
     #: Sentences about environment variables that resemble settings.
     mistyped: tuple[str, ...] = ()
     #: Sentences about environment variables that only clients read.
@@ -50,12 +52,15 @@ class Announcement:
 
     def warnings(self, place: str) -> list[str]:
         """
-        Warnings about settings without effect, about a missing or weak admin key of a server at `place`, about a weak
-        SECRET, about a new database, whose DB_PATH may be mistaken, and about a directory that prevents compactions.
+        Warnings about settings without effect, about certificates that are not sent, about a missing or weak admin key
+        of a server at `place`, about a weak SECRET, about a new database, whose DB_PATH may be mistaken, and about a
+        directory that prevents compactions.
         """
         found = []
         if self.ignored:
             found.append(f"LISTEN is used; ignored: {', '.join(self.ignored)}")
+        if self.unsent_chain:
+            found.append(self.unsent_chain)
         if self.weak_admin_key:
             found.append(f"ADMIN_KEY, which opens every queue, {self.weak_admin_key} and can be guessed")
         if self.weak_secret:

@@ -21,6 +21,8 @@ from .settings import BadSetting
 _TLS: Final = ("ssl:", "tls:")
 #: The directory of certificates in Twisted's endpoint `tls:DIRECTORY:PORT`, with its escapes.
 _DIRECTORY: Final = re.compile(r"tls:((?:[^:=\\]|\\.)+)(?::|$)")
+#: The arguments of Twisted's endpoint `ssl:`, such as `privateKey=FILE`, with its escapes.
+_ARGUMENT: Final = re.compile(r":(\w+)=((?:[^:\\]|\\.)+)")
 #: Python's error for a port that is not a number begins with this, and ends with the port in quotes.
 _NO_NUMBER: Final = "invalid literal for int() with base 10: "
 #: How the texts of OpenSSL's errors begin: they are lists of tuples.
@@ -89,12 +91,35 @@ def _reason(error: Exception) -> str:
     return text
 
 
+def unsent_chain(endpoint: str) -> str:
+    """
+    A warning if the file of the server's certificate has certificates of its issuers too, which Twisted's endpoint
+    `ssl:` sends only from the file `extraCertChain`; otherwise an empty text. The endpoint's files are readable.
+    """
+    given = {name: _unescaped(value) for name, value in _ARGUMENT.findall(endpoint)}
+    if not endpoint.startswith("ssl:") or "extraCertChain" in given:
+        return ""
+    path = given.get("certKey") or given.get("privateKey", "server.pem")
+    with open(path, "rb") as file:
+        several = file.read().count(b"-----BEGIN CERTIFICATE-----") > 1
+    if not several:
+        return ""
+    return (
+        f"only the first certificate in {path} is sent, so clients may not trust it; name the file with the other "
+        "certificates, such as certbot's chain.pem, in LISTEN: extraCertChain=chain.pem"
+    )
+
+
+def _unescaped(value: str) -> str:
+    return re.sub(r"\\(.)", r"\1", value)
+
+
 def listener(endpoint: str, factory: Any, reactor: Any) -> StreamServerEndpointService:
     """
     The service that listens at `endpoint` with `factory`; str() of the service's `endpoint` is the address. Raises
     Twisted's errors for an invalid endpoint, and NotADirectoryError for a `tls:` without a directory of certificates.
     """
-    if (named := _DIRECTORY.match(endpoint)) and not os.path.isdir(path := re.sub(r"\\(.)", r"\1", named[1])):
+    if (named := _DIRECTORY.match(endpoint)) and not os.path.isdir(path := _unescaped(named[1])):
         raise NotADirectoryError(f"there is no directory of certificates {path!r}, which tls: needs")
     made: StreamServerEndpointService = service(endpoint, factory, reactor)
     made.endpoint = _Place(made.endpoint, endpoint, "https" if endpoint.startswith(_TLS) else "http")

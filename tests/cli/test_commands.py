@@ -123,6 +123,10 @@ class _Untrusted(OSError):
     verify_code, verify_message = 18, "self-signed certificate"
 
 
+class _Incomplete(_Untrusted):
+    verify_code, verify_message = 20, "unable to get local issuer certificate"
+
+
 def test_the_error_for_an_untrusted_certificate_names_ssl_cert_file_only() -> None:
     engine, _ = unconnected([not_connected(_Untrusted())], access_key="k", retry_for=0)
     done = CliRunner().invoke(app, ["queue", "stats", "mail"], obj=Session(lambda *_, **__: engine))
@@ -130,6 +134,15 @@ def test_the_error_for_an_untrusted_certificate_names_ssl_cert_file_only() -> No
         5,
         "jobengine: No TLS connection to http://server.example:6006: its certificate is not trusted (self-signed "
         "certificate); set SSL_CERT_FILE to its file or its issuer's.\n",
+    )
+
+
+def test_the_error_for_a_certificate_without_its_issuer_says_that_the_server_must_send_it() -> None:
+    engine, _ = unconnected([not_connected(_Incomplete())], access_key="k", retry_for=0)
+    done = CliRunner().invoke(app, ["queue", "stats", "mail"], obj=Session(lambda *_, **__: engine))
+    assert done.exit_code == 5
+    assert done.stderr.endswith(
+        "if a public authority issued it, the server must send its intermediate certificates too.\n"
     )
 
 

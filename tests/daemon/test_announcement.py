@@ -45,6 +45,11 @@ def test_a_new_database_causes_a_warning_and_an_existing_database_does_not(tmp_p
     assert old.warnings("http://127.0.0.1:6006") == []
 
 
+def test_certificates_that_are_not_sent_cause_a_warning() -> None:
+    announcement = Announcement(db_path=None, is_new=False, dashboard=True, unsent_chain="only the first")
+    assert announcement.warnings("https://127.0.0.1:6443") == ["only the first"]
+
+
 def test_settings_without_effect_cause_a_warning() -> None:
     announcement = Announcement(db_path=None, is_new=False, dashboard=True, ignored=("API_HOST", "API_PORT"))
     assert announcement.warnings("http://127.0.0.1:6006") == ["LISTEN is used; ignored: API_HOST, API_PORT"]

@@ -10,7 +10,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 
-from jobengine.daemon.listening import PortTaken, listener, what_is_wrong
+from jobengine.daemon.listening import PortTaken, listener, unsent_chain, what_is_wrong
 
 
 class _Port:
@@ -73,6 +73,20 @@ def test_an_endpoint_with_tls_is_announced_as_https(tmp_path: Path) -> None:
 def test_a_tls_endpoint_finds_its_directory_with_escapes(tmp_path: Path) -> None:
     (tmp_path / "a:b").mkdir()
     assert _announced(rf"tls:{tmp_path}/a\:b:6443") == "https://[::]:6443"
+
+
+def test_certificates_of_issuers_beside_the_servers_own_cause_a_warning(tmp_path: Path) -> None:
+    one, full = tmp_path / "a:one.pem", tmp_path / "full.pem"
+    one.write_text("-----BEGIN CERTIFICATE-----\n")
+    full.write_text(one.read_text() * 2)
+    escaped = str(one).replace(":", r"\:")
+    assert unsent_chain(f"ssl:6443:privateKey={full}:certKey={full}").startswith(
+        f"only the first certificate in {full}"
+    )
+    assert unsent_chain(f"ssl:6443:privateKey={full}").startswith("only the first certificate")
+    for arguments in (f"privateKey={full}:certKey={escaped}", f"certKey={full}:extraCertChain={full}"):
+        assert unsent_chain(f"ssl:6443:{arguments}") == ""
+    assert unsent_chain("tcp:6006:interface=127.0.0.1") == ""
 
 
 def test_the_error_for_a_port_out_of_range_shows_how_to_write_an_endpoint() -> None:
