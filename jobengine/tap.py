@@ -35,7 +35,7 @@ from .http.cors import Cors
 from .http.hosts import Hosts
 from .http.site import JobSite
 from .storage.disk_thread import DiskThread
-from .storage.errors import StorageError
+from .storage.errors import INSTALL_DRIVER, StorageError
 from .storage.journal import Journal, check_beginning, check_secret
 from .timetable import TIMETABLE
 from .web.api import Api
@@ -207,7 +207,7 @@ def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], 
         from .engine.postgres.batch.begin import this_machine
         from .engine.postgres.engine import PostgresEngine
     except ImportError as error:
-        end_early(BadSetting(f"DATABASE_URL needs a driver: pip install 'jobengine[postgres]' ({error})"))
+        end_early(BadSetting(f"DATABASE_URL needs a driver: {INSTALL_DRIVER} ({error})"))
     return PostgresEngine(
         url=url,
         secret=secret,

@@ -266,7 +266,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         ignored=_ignored(options, environment) if values["listen"] else (),
         mistyped=mistyped(environment, _VARIABLES),
         secret=(_own_secret if database_url is None else _shared_secret)(options, environment),
-        secret_origin=_secret_origin(options, environment),
+        secret_origin=_origin("SECRET", options, environment),
         admin_key=_admin_key(options, environment),
         sync_interval=_INTERVAL_SECONDS if values["durability"] == "interval" else 0,
         max_backlog=values["max-backlog-bytes"],
@@ -332,7 +332,8 @@ def _database_url(options: Mapping[str, str | None], environment: Mapping[str, s
     if url is None:
         return None
     if options.get("db-path") is not None or environment.get("DB_PATH"):
-        raise BadSetting("DATABASE_URL and DB_PATH are both set; keep only one")
+        path = "DB_PATH" if options.get("db-path") is None else "--db-path"
+        raise BadSetting(f"{_origin('DATABASE_URL', options, environment)} and {path} are both set; keep only one")
     return os.fsdecode(url).strip()
 
 
@@ -348,10 +349,12 @@ def _shared_secret(options: Mapping[str, str | None], environment: Mapping[str, 
     return secret
 
 
-def _secret_origin(options: Mapping[str, str | None], environment: Mapping[str, str]) -> str:
-    if options.get("secret-file") is not None:
-        return "--secret-file"
-    return "SECRET_FILE" if environment.get("SECRET_FILE") else "SECRET"
+def _origin(variable: str, options: Mapping[str, str | None], environment: Mapping[str, str]) -> str:
+    """The option or the variable that gives `variable`, such as SECRET_FILE for SECRET."""
+    option = f"{variable.lower().replace('_', '-')}-file"
+    if options.get(option) is not None:
+        return f"--{option}"
+    return f"{variable}_FILE" if environment.get(f"{variable}_FILE") else variable
 
 
 def _admin_key(options: Mapping[str, str | None], environment: Mapping[str, str]) -> bytes | None:

@@ -5,6 +5,11 @@ from typing import Final
 
 #: Codes of an OSError after which a write can succeed later: disk full, quota, file-size limit.
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: The advice in an error about the missing driver of PostgreSQL.
+INSTALL_DRIVER: Final = (
+    "in a checkout, run pip install --no-deps --require-hashes -r requirements-postgres.lock, or "
+    "pip install '.[postgres]'"
+)
 
 
 class StorageError(Exception):

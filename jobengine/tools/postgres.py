@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..daemon.secret_file import BadSecret, secret_from
-from ..storage.errors import BadUrl, StorageError
+from ..storage.errors import INSTALL_DRIVER, BadUrl, StorageError
 from ..storage.frames import Kdf
 from .database_secret import find_set_secret
 from .source import Progress, no_progress
@@ -32,7 +32,7 @@ def driver() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise StorageError(f"a driver is missing: pip install 'jobengine[postgres]' ({error})") from None
+        raise StorageError(f"a driver is missing: {INSTALL_DRIVER} ({error})") from None
 
 
 @contextmanager

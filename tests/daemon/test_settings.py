@@ -211,6 +211,17 @@ def test_a_secret_together_with_its_file_is_refused(variable: str) -> None:
         read(**{variable: "s", f"{variable}_FILE": "f"})
 
 
+def test_a_database_url_together_with_a_file_is_refused_by_the_names_that_are_set(tmp_path: Path) -> None:
+    (path := tmp_path / "url").write_text("postgresql://host/jobs")
+    for options, settings, names in (
+        ({}, {"DATABASE_URL": "postgresql://host/jobs", "DB_PATH": "j"}, "DATABASE_URL and DB_PATH"),
+        ({}, {"DATABASE_URL_FILE": str(path), "DB_PATH": "j"}, "DATABASE_URL_FILE and DB_PATH"),
+        ({"database-url-file": str(path), "db-path": "j"}, {}, "--database-url-file and --db-path"),
+    ):
+        with pytest.raises(BadSetting, match=f"^{names} are both set; keep only one$"):
+            read_settings(options, settings)
+
+
 def test_a_secret_in_the_environment_is_used_byte_for_byte() -> None:
     assert read(SECRET="pass wörd ").secret == "pass wörd ".encode()
     assert read(SECRET=os.fsdecode(b"\xff")).secret == b"\xff"

@@ -56,6 +56,9 @@ _KINDS: Final = (
 )
 _NO_HOST: Final = re.compile("failed to resolve host|could not translate host name")
 _ENCODE: Final = ", where / and @ of a password are written %2F and %40"
+#: libpq says this too if its user may not look into the directory of sslrootcert.
+_NO_ROOT: Final = re.compile("root certificate file .* does not exist")
+_READABLE: Final = ", whose sslrootcert must exist and be readable for this user"
 _READ_SETTINGS: Final = named("read_settings")
 
 
@@ -65,7 +68,7 @@ class NotConnected(StorageError):
     def __init__(self, why: str) -> None:
         self.kind = next((kind for words, kind in _KINDS if words.search(why)), "the database can't be reached")
         self.why = why
-        hint = _ENCODE if _NO_HOST.search(why) else ""
+        hint = _ENCODE if _NO_HOST.search(why) else _READABLE if _NO_ROOT.search(why) else ""
         super().__init__(f"{self.kind}; check DATABASE_URL{hint}: {why}")
 
 

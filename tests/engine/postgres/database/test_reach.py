@@ -133,6 +133,11 @@ def test_the_kind_of_a_failed_connection_follows_from_the_text_of_the_database(t
     assert str(error) == f"the database {kind}; check DATABASE_URL: {text}"
 
 
+def test_a_missing_root_certificate_is_reported_as_one_that_this_user_may_be_unable_to_read() -> None:
+    error = NotConnected('root certificate file "/etc/jobengine/ca.pem" does not exist')
+    assert "; check DATABASE_URL, whose sslrootcert must exist and be readable for this user: root" in str(error)
+
+
 @pytest.mark.parametrize("password", ["a/b", "a@b"])
 def test_a_host_that_an_unescaped_password_has_made_is_reported_with_the_escapes(password: str) -> None:
     with pytest.raises(StorageError, match=r"where / and @ of a password are written %2F and %40"):
