@@ -20,6 +20,7 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults
+from jobengine.daemon.service import Exit
 from jobengine.engine.ids import new_uuid
 from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database import schema
@@ -34,10 +35,20 @@ from tests.postgres import Cluster, Database, running
 
 from .conftest import MakeDaemon, make_certificate
 from .daemons import ROOT, SECRET, free_port, until
-from .documents import blocks, shell
+from .documents import blocks, services_of_compose, shell
 from .shells import BIN
 
 CONTENT = b'{"text":"secret contents"}'
+#: A double of docker-compose, which runs the commands for the service postgres here.
+COMPOSE = """\
+#!/bin/sh
+[ "$1 $2" = "--profile cluster" ] || exit 9
+case "$3 $4 $5" in
+    "stop one two" | "start one two") exit ;;
+    "exec -T postgres") shift 5; exec "$@" ;;
+esac
+exit 9
+"""
 
 
 def _page(home: Path, url: str, heading: str, *which: int) -> str:
@@ -67,13 +78,18 @@ def test_jobs_and_leases_move_into_a_database_and_back_as_the_page_says(
         assert (done.returncode, SECRET in done.stdout + done.stderr) == (0, False), done.stderr
 
     setting_up = _page(first.home, url, "## Set it up", 0)
-    run(setting_up, _page(first.home, url, "## Move, without losing a lease", 0))
+    run(setting_up, _page(first.home, url, "## Move, without losing a lease", 0, 1))
+    assert not (first.home / "jobengine.jedb").exists()
     servers = [make_daemon(name, settings={"DATABASE_URL": url}).start() for name in ("second", "third")]
     with servers[0].client() as client:
         assert client.read(held["uid"]).json["lease_expires"] == held["lease_expires"]
         other = client.claim().json
     assert [server.stop() for server in servers] == [0, 0]
-    run(setting_up, _page(first.home, url, "## Move, without losing a lease", 1))
+    run(setting_up, _page(first.home, url, "## Move, without losing a lease", 2))
+    (renaming,) = re.findall("`(ALTER SCHEMA .*)`", (ROOT / "docs/postgresql.md").read_text())
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(renaming.encode())
+    assert servers[0].run() == Exit.UNREADABLE
     last = make_daemon("last", settings={"DB_PATH": str(first.home / "moved.jedb")}).start()
     with last.client() as client:
         for job in (held, other):
@@ -117,6 +133,25 @@ def test_the_secrets_for_docker_compose_are_made_as_the_page_says(tmp_path: Path
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
     # The servers' user is another one.
     assert {one.stat().st_mode & 0o777 for one in (tmp_path / "secrets").iterdir()} == {0o644}
+
+
+def test_a_dump_of_the_compose_cluster_is_made_and_restored_as_the_page_on_running_says(tmp_path: Path) -> None:
+    given = services_of_compose("--profile", "cluster")["postgres"]["environment"]
+    assert (given["POSTGRES_USER"], given["POSTGRES_DB"]) == ("jobengine", "jobengine")
+    (tmp_path / "docker-compose").write_text(COMPOSE)
+    (tmp_path / "docker-compose").chmod(0o755)
+    dumping, restoring = blocks("docs/run.md", heading="## Back up and restore PostgreSQL in containers")
+    with running() as cluster:
+        database = Database.make(cluster, "jobengine")
+        one, other = _session(database.url), _session(database.url)
+        _hand_over(one, other)
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PGHOST": str(cluster.path)}
+        with psycopg.connect(database.url, autocommit=True) as control:
+            assert shell(dumping, tmp_path, environment).returncode == 0
+            control.execute("DELETE FROM jobengine.job")
+            done = shell(restoring, tmp_path, environment)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert control.execute("SELECT count(*) FROM jobengine.job").fetchone() == (10,)
 
 
 def test_a_database_dump_is_made_restored_and_opened_as_the_page_says(
