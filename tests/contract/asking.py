@@ -123,12 +123,12 @@ class Asker:
         command = c.ReadJob(queue="q", access_key=KEY, uid=job.spec.uid, wait=wait)
         return self.world.begin(self.world.engine.read_job(command))
 
-    def watch(self, key: bytes = KEY, after: str | None = None) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
+    def watch(self, queue: str = "q", **more: Any) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
         """The stream without the id after which its events begin."""
-        return _without_start(self.watch_all(key, after))
+        return _without_start(self.watch_all(queue, **more))
 
-    def watch_all(self, key: bytes = KEY, after: str | None = None) -> AsyncGenerator[Watched, None]:
-        return self.get(self.world.engine.watch(c.Subscribe(queue="q", access_key=key, after=after)))
+    def watch_all(self, queue: str = "q", key: bytes = KEY, after: str | None = None) -> AsyncGenerator[Watched, None]:
+        return self.get(self.world.engine.watch(c.Subscribe(queue=queue, access_key=key, after=after)))
 
 
 class Contract:

@@ -274,13 +274,14 @@ def test_the_commands_of_the_page_on_limits_succeed_a_second_time(daemon: Daemon
 def _limits(daemon: Daemon) -> None:
     page = "docs/limits.md"
     setup = blocks(page)[0]
-    limited, *_, claimed, why, released, held, freed = _answers(
+    limited, *_, claimed, why, released, held, freed, queue_held, queue_freed = _answers(
         daemon, setup, *blocks(page, heading="## An API with a rate")
     )
     assert limited["limits"] == {"in_progress": 5, "rate": {"count": 2, "seconds": 60}}
     assert [job["content"]["text"] for job in claimed["jobs"]] == ["one", "two"]
     assert (why["held_by"], "opens" in why, released["state"]) == ("queue_rate", True, "queued")
     assert (held["held"], held["held_until"] is None, freed["held_until"]) == (2, False, None)
+    assert (queue_held["name"], queue_freed["name"]) == ("sms", "sms")
     fair, claimed, heavy, listed = _answers(daemon, setup, *blocks(page, heading="## A tenant with 10,000 jobs"))
     assert (fair["group_order"], heavy["own"]) == ("fair", {"weight": 3})
     assert [job["group"] for job in claimed["jobs"]] == ["customer-1", "customer-2"]

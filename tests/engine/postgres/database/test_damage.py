@@ -413,7 +413,7 @@ def test_watchers_of_a_queue_with_damaged_events_are_told_that_events_are_missin
     world: PostgresWorld, ask: Asker, how: str
 ) -> None:
     ask.create("other")
-    other = ask.get(world.engine.watch(c.Subscribe(queue="other", access_key=b"key")))
+    other = ask.watch(queue="other")
     stream = ask.watch()
     of_other, first = world.begin(anext(other)), world.begin(anext(stream))
     ask.add()
