@@ -76,7 +76,7 @@ _SAME_IN_A_GROUP: Final = {
     "end": "close",
 }
 #: Options of other programs, and the equivalents here.
-SAME_OPTIONS: Final = {"--tz": "--timezone"}
+SAME_OPTIONS: Final = {"--tz": "--timezone", "--retries": "--max-attempts", "--max-retries": "--max-attempts"}
 #: Names for deleting all jobs of a queue, which is no command of the group.
 _EMPTY: Final = frozenset({"purge", "clear", "empty", "flush", "truncate"})
 

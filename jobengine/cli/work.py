@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("jobengine.work")
 
-#: The least seconds before a released job is retried. Otherwise a job that is released each time would keep the machine
-#: busy.
-_LEAST_DELAY: Final = 1.0
 #: Signals that running commands receive too.
 _PASSED_ON: Final = (signal.SIGUSR1, signal.SIGUSR2)
 #: Shells: `work QUEUE -- sh -c`, without a script, runs the command in the content of each job.
@@ -288,7 +285,7 @@ async def _run(runner: "CommandRunner", job: "RunningJob", given: str, *more: st
     if outcome.note:
         _log_note(runner, job, outcome.note)
     if outcome.kind == "release":
-        raise Retry(max(job.job.retry_delay.total_seconds(), _LEAST_DELAY), hold=outcome.hold)
+        raise Retry(hold=outcome.hold)
     if outcome.kind != "complete":
         raise CommandFailed(outcome.error, retry=outcome.kind == "failed")
     return outcome.result

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Collection
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
+
+#: Names of other clients, and the equivalents here.
+_SAME: Final = {"retries": "max_attempts", "max_retries": "max_attempts", "timeout": "timeout_seconds"}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -13,7 +16,8 @@ def unknown(name: str, known: Collection[str]) -> str:
     from difflib import get_close_matches  # only needed after a mistake
 
     # The unit may be missing: delay stands for delay_seconds.
-    near = sorted(one for one in known if one.startswith(f"{name}_")) or get_close_matches(name, known, 1)
+    same = [one for one in (_SAME.get(name),) if one in known]
+    near = same or sorted(one for one in known if one.startswith(f"{name}_")) or get_close_matches(name, known, 1)
     return f"{name!r} is not known; " + (
         f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
     )

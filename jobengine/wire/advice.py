@@ -28,6 +28,7 @@ FOR_SCHEDULE: Final[Mapping[str, str]] = {
 FOR_NEW_JOB: Final[Mapping[str, str]] = {
     **dict.fromkeys(("data", "payload", "body", "args"), "Did you mean 'content'?"),
     **dict.fromkeys(("retries", "max_retries"), "Did you mean 'max_attempts'?"),
+    "timeout": "Did you mean 'timeout_seconds'?",
 }
 FOR_SCHEDULED_JOB: Final[Mapping[str, str]] = {
     **FOR_NEW_JOB,

@@ -34,28 +34,36 @@ class Outcome(JobChanges, total=False):
 _COMPLETE: Final[Outcome] = {"new_status": "complete"}
 #: The longest hold that the server accepts, in seconds.
 _LONGEST_HOLD: Final = 86_400
+#: The least delay of a Retry without one, in seconds. Otherwise a job that is released each time would keep the machine
+#: busy.
+_LEAST_DELAY: Final = 1.0
 #: Modules whose names are left out before the names of exception classes.
 _OWN_MODULES: Final = frozenset({"builtins", "__main__", "jobengine"})
 
 
 class Retry(Exception):
     """
-    Raise Retry in a handler to release the job: it can be claimed again after `delay` seconds, and the attempt does not
-    count.
+    Raise Retry in a handler to release the job: it can be claimed again after `delay` seconds, by default after the
+    job's retry delay, at least a second; and the attempt does not count.
 
     During `hold`, at most a day, no job of its group can be claimed (of its queue, if it has no group). Use it if a
     service accepts no more calls for a while.
     """
 
-    def __init__(self, delay: float | timedelta = 0, *, hold: float | timedelta = 0) -> None:
-        #: The delay and the hold in seconds.
-        self.seconds, self.hold = _seconds(delay, "delay"), min(_seconds(hold, "hold"), _LONGEST_HOLD)
+    def __init__(self, delay: float | timedelta | None = None, *, hold: float | timedelta = 0) -> None:
+        #: The delay in seconds; None stands for the job's retry delay.
+        self.seconds = None if delay is None else _seconds(delay, "delay")
+        #: The hold in seconds.
+        self.hold = min(_seconds(hold, "hold"), _LONGEST_HOLD)
+        again = "after its retry delay" if self.seconds is None else f"in {self.seconds:g} s"
         held = f", and a hold of {self.hold:g} s" if self.hold else ""
-        super().__init__(f"again in {self.seconds:g} s{held}")
+        super().__init__(f"again {again}{held}")
 
 
 def _seconds(span: float | timedelta, name: str) -> float:
     seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    if not isinstance(seconds, int | float):
+        raise TypeError(f"the {name} of a Retry must be a number of seconds, not {type(span).__name__}")
     if not seconds >= 0:
         raise ValueError(f"the {name} of a Retry can't be negative")
     return seconds
@@ -158,7 +166,8 @@ def error_type(error: BaseException) -> str:
 
 def _outcome_of(error: BaseException, job: RunningJob) -> Outcome:
     if isinstance(error, Retry):
-        release: Outcome = {"new_status": "queued", "delay_seconds": error.seconds}
+        delay = max(job.job.retry_delay.total_seconds(), _LEAST_DELAY) if error.seconds is None else error.seconds
+        release: Outcome = {"new_status": "queued", "delay_seconds": delay}
         if error.hold:
             release["hold_seconds"] = error.hold
         return release

@@ -244,6 +244,8 @@ def test_both_encoders_refuse_an_update_that_json_can_not_represent(changes: Any
     [
         ({}, {"max_attempt": 3}, TypeError, "did you mean 'max_attempts'"),
         ({}, {"delay": 3}, TypeError, "did you mean 'delay_seconds'"),
+        ({}, {"retries": 3}, TypeError, "did you mean 'max_attempts'"),
+        ({}, {"timeout": 3}, TypeError, "did you mean 'timeout_seconds'"),
         ({}, {"tags": "news"}, TypeError, "^tags must be a list of words"),
         (
             {},

@@ -159,6 +159,13 @@ def test_raising_retry_releases_the_job(delay: Any, seconds: float) -> None:
     assert _raise(Retry(delay)) == {"new_status": "queued", "delay_seconds": seconds}
 
 
+@pytest.mark.parametrize(("own", "seconds"), [(0, 1), (10, 10)])
+def test_retry_without_a_delay_waits_for_the_retry_delay_of_the_job_at_least_a_second(own: int, seconds: int) -> None:
+    outcome = _raise(Retry(), job=Job({**JOB, "retry_delay_seconds": own}))
+    assert outcome == {"new_status": "queued", "delay_seconds": seconds}
+    assert str(Retry(hold=5)) == "again after its retry delay, and a hold of 5 s"
+
+
 @pytest.mark.parametrize(("hold", "seconds"), [(30, 30), (timedelta(minutes=2), 120), (1e9, 86_400)])
 def test_raising_retry_with_hold_holds_the_group_of_the_job(hold: Any, seconds: float) -> None:
     held = Retry(5, hold=hold)
@@ -190,6 +197,12 @@ def test_children_that_json_can_not_represent_fail_the_job() -> None:
 def test_a_negative_delay_or_hold_of_a_retry_is_an_error(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="negative"):
         Retry(**wrong)
+
+
+def test_a_delay_of_a_retry_that_is_no_number_is_an_error() -> None:
+    wrong: Any = "the line is busy"
+    with pytest.raises(TypeError, match="the delay of a Retry must be a number of seconds, not str"):
+        Retry(wrong)
 
 
 def test_raising_fail_fails_the_job_permanently_with_the_given_error() -> None:
