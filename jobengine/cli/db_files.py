@@ -25,8 +25,16 @@ from .exit_codes import Failed
 from .progress_bar import ProgressBar
 from .session import current
 
+
+def _path(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """A file's path; the error for an address, which may have a password, does not repeat it."""
+    if "://" in value:
+        raise click.BadParameter("it is an address, not a file. PostgreSQL is backed up by pg_dump.")
+    return value
+
+
 #: The database file, as an argument.
-FILE = click.argument("path", metavar="FILE")
+FILE = click.argument("path", metavar="FILE", callback=_path)
 
 
 class FileCommand(Command):

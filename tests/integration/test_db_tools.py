@@ -355,3 +355,9 @@ def test_a_db_command_on_a_full_disk_exits_with_1_and_leaves_no_file(db: Db, sma
     if command == "rekey":
         assert on_disk.read_bytes() == db.path.read_bytes()
     assert jobs(db.path) == 3
+
+
+def test_an_address_instead_of_a_file_is_refused_without_repeating_its_password(db: Db) -> None:
+    said = db("backup", "postgresql://jobengine:geheim@db/jobengine", "copy", code=2).stderr
+    assert "PostgreSQL is backed up by pg_dump" in said
+    assert "geheim" not in said
