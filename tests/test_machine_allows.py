@@ -79,7 +79,7 @@ def test_tests_that_the_machine_forbids_are_skipped_and_listed_with_the_reason(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", [{"EVERYTHING": "1"}, {"CI": "true"}], ids=str)
-def test_a_test_that_the_machine_forbids_fails_where_all_tests_must_run(
+def test_in_ci_or_with_everything_a_test_fails_if_the_machine_lacks_what_it_needs(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     done = _run(tmp_path, **environment)

@@ -4,7 +4,7 @@ import re
 
 
 def cell(markdown: str) -> str:
-    """Markdown on one line, with its pipes escaped so that they do not end the cell; mkdocs needs none in code."""
+    """Markdown on one line, for a table cell. Pipes are escaped, except in code, where mkdocs needs no escape."""
     return _outside_code(" ".join(str(markdown).split()), r"\|")
 
 

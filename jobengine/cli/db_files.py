@@ -27,7 +27,7 @@ from .session import current
 
 
 def _path(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """A file's path; the error for an address, which may have a password, does not repeat it."""
+    """The path of a database file. Refuses a URL, and does not repeat it in the error: it may have a password."""
     if "://" in value:
         raise click.BadParameter("it is an address, not a file. PostgreSQL is backed up by pg_dump.")
     return value

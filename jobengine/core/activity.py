@@ -194,7 +194,8 @@ class Activity:
         """
         Count changes of jobs in a queue.
 
-        `steady` is a clock in milliseconds that never goes back; counts age by it. `now` is elapsed time.
+        `steady`, the time of a clock in milliseconds that never goes back, says to which second a change counts. `now`,
+        the elapsed time, is for times of waiting and running.
         """
         activity = self._queues.get(name)
         if activity is None:

@@ -156,7 +156,7 @@ def _columns(tallies: Mapping[tuple[int, int], Tally], span: int, now: int) -> d
 
 
 def totals_of(tallies: Mapping[tuple[int, int], Tally], span: int, now: int) -> dict[str, int]:
-    """The total of each counter over the periods that a span keeps at `now`."""
+    """The total of each counter over all kept periods of a span, of which the last has `now`."""
     last = now // SPANS[span].width
     totals: Counter[str] = Counter()
     for number in range(last - SPANS[span].kept + 1, last + 1):

@@ -203,9 +203,9 @@ class Table(Protocol):
         """
         At most `limit` groups of failures after a position, each with its failures by minute up to `now`.
 
-        The largest group comes first; the order of equally large groups is fixed, but not by name. Only the first
-        MOST_GROUPS groups are given. If there are more, an engine may drop the smallest; a dropped group then counts
-        only the jobs that have failed since, until the engine counts all jobs again.
+        The largest group comes first; equally large groups come in a fixed order, which is not alphabetical. Only the
+        first MOST_GROUPS groups are given. If there are more, an engine may drop the smallest. If a job fails with the
+        fingerprint of a dropped group, its count begins at 1 and is too low until the engine counts all jobs again.
         """
 
     def count_failures(self, since: int) -> FailureCounts:

@@ -33,7 +33,7 @@ def json_object(raw: Raw, place: str, most: int) -> bytes:
 
 
 def unix_time(seconds: int, place: str) -> int:
-    """A time in Unix seconds; raises BadInput if it can only be a span of time."""
+    """A time in Unix seconds; raises BadInput for one so small that a span of time must have been meant."""
     if seconds < _FIRST_TIME:
         raise BadInput(
             f"{place} must be a time in Unix seconds; {seconds} is {time_text(seconds)}. For a span of time, send the "

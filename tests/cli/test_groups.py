@@ -278,7 +278,7 @@ def test_explain_of_a_held_job_names_the_command_that_changes_the_limit_or_hold(
         ("hold", f"{_DELAYED} The queue is held until 1.", "queue release mail"),
     ],
 )
-def test_explain_of_a_job_in_a_paused_queue_names_the_command_that_ends_the_pause_first(
+def test_explain_in_a_paused_queue_first_names_the_command_that_ends_the_pause(
     shell: Shell, held_by: str | None, reason: str, advice: str | None
 ) -> None:
     raw = {"uid": UID, "state": "queued", "reason": f"The queue is paused. {reason}", "paused": True}

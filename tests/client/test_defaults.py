@@ -30,7 +30,7 @@ def test_a_default_set_to_none_follows_the_default_of_the_server() -> None:
     assert server.defaults == {**_ATTEMPTS, "max_attempts": 1}
 
 
-def test_defaults_of_none_remove_all_defaults_in_one_request() -> None:
+def test_setting_defaults_to_none_removes_them_all_in_one_request() -> None:
     server = DefaultsServer()
     engine, pool = unconnected(server, access_key="k")
     engine.queue("mail").configure(defaults=_ATTEMPTS)
