@@ -18,7 +18,7 @@ from attrs import define, field
 from tests.integration.daemons import Client, Daemon
 
 JOBS, BULK = 1_000_000, 10_000
-#: The target: the most seconds for any other request.
+#: The most seconds that any other request may take.
 TARGET = 0.05
 
 

@@ -120,7 +120,7 @@ def add_jobs(queue_name: str, content: Any, given: Mapping[str, Any]) -> None:
     session = current()
     many, import_name, wait = given["many"], given["import_name"], given["wait"]
     if content is None and many is None:
-        raise click.UsageError("Give the CONTENT of a job, or --many FILE. The CONTENT - is read from standard input.")
+        raise click.UsageError("Give the CONTENT of a job, - to read it from standard input, or --many FILE.")
     if (content is not None and many is not None) or (many and wait) or (import_name and not many):
         raise click.UsageError(
             "Give either CONTENT or --many FILE; --wait needs CONTENT, and --import-name needs --many."

@@ -76,7 +76,7 @@ def end_of(tables: TableSet, awaited: Awaited, uid: str) -> str:
 
 
 def end_of_job(job: Job | None) -> str:
-    """How a job stands for the jobs that depend on it: NOT_YET, MET or UNMET; a missing job has failed."""
+    """Whether a dependency on this job is NOT_YET, MET or UNMET; a missing job counts as failed."""
     if job is None or job.standing.state is State.FAILED:
         return UNMET
     return MET if job.standing.state is COMPLETE else NOT_YET

@@ -23,8 +23,8 @@ _DIGITS_AS_0: Final = bytes.maketrans(b"123456789", b"0" * 9)
 _SHORT: Final = 400
 #: An empty hash: to copy it is faster than to make a new one.
 _NEW_DIGEST: Final = blake2b(digest_size=8)
-#: A parsed error: a callable, the text from which it gets the line that names the error, and the name of the function
-#: that failed (empty if it is not known).
+#: A parsed error: a callable that finds the line that names the error, the text that it searches, and the name of the
+#: function that failed (empty if it is not known).
 _Parsed = tuple[Callable[[str], str], str, str]
 #: Fingerprints by the shape of the error: its text if it is short, else the parsed error, with all digits replaced by
 #: 0. A fingerprint is kept here only if the text from which it is computed has no digits: then all errors of the shape

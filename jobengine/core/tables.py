@@ -29,7 +29,7 @@ NewId = Callable[[], str]
 
 
 class GateOver(Value, frozen=True):
-    """A gate of a group or queue that has no more effect; see jobengine.core.flow."""
+    """A gate that no longer prevents claims, of a group or of the queue; see jobengine.core.flow."""
 
     #: The group's name; OF_QUEUE for the queue's own gate.
     name: str

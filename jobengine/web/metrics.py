@@ -242,7 +242,7 @@ class QueueMetrics:
             family.pack()
 
     def _add_of_few(self, one: QueueTotals, queue: str) -> None:
-        """Add a queue's metrics of limits, schedules and dead letters, as far as it has any: few queues do."""
+        """Add the metrics of a queue's limits, schedules and dead letters; few queues have any of them."""
         if one.max_jobs:
             self._limits[0].add(one.max_jobs, queue)
         if one.has_schedules:

@@ -85,7 +85,7 @@ def test_schedule_add_reports_that_it_has_replaced_the_time_zone_of_a_schedule(
     assert bool(done.stderr) == bool(said)
 
 
-def test_the_help_for_schedules_says_what_holds_without_an_option(shell: Shell) -> None:
+def test_the_help_of_schedule_add_and_configure_says_when_a_default_applies(shell: Shell) -> None:
     added, configured = (" ".join(shell("schedule", name, "--help").stdout.split()) for name in ("add", "configure"))
     for default in ("UTC", "`skip`", "`once`", "1d"):
         assert f"; {default} by default." in added

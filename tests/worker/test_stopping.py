@@ -14,7 +14,7 @@ AWAY = Unavailable("No answer.")
 
 
 def stopping_with_a_job(**of: Any) -> tuple[Bench, Hold]:
-    """A worker that was told to stop while it has a running job, with a grace of 30 seconds."""
+    """A worker and its running job; the worker was told to stop, with a grace of 30 seconds."""
     bench, one = with_a_job(**of)
     bench.supervisor.stop(bench.now, 30)
     return bench, one

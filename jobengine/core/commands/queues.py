@@ -112,8 +112,8 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     seconds_per_priority: int | UnsetType | None = UNSET
     #: The Unix second until which the queue is held; a second in the past ends a hold.
     held_until: int | UnsetType = UNSET
-    #: The name of the dead-letter queue, and the minutes for which it keeps a job: None is the present number, or
-    #: KEEP_MINUTES if there is none. None instead of both switches dead letters off; UNSET leaves the setting as it is.
+    #: The name of the dead-letter queue, and the minutes for which it keeps a job; if these are None, they stay as they
+    #: are, and are KEEP_MINUTES at first. UNSET changes nothing, and None removes the dead-letter queue.
     dead_letter: tuple[str, int | None] | UnsetType | None = UNSET
     #: A new owner key; the present one stays valid for `old_key_seconds`, older ones do not.
     new_access_key: bytes | None = None

@@ -183,7 +183,7 @@ class Group(Struct, eq=False, gc=False):
         return next(iter(self.jobs)) is rank
 
     def add_all(self, ranks: list[Rank]) -> None:
-        """Add ready jobs without tags to a group that is not in strict order; sorts the list that is passed."""
+        """Add ready jobs without tags to a group that is not in strict order; sorts `ranks` itself too."""
         jobs = self.jobs
         self.ready += len(ranks)
         ranks.sort()

@@ -33,7 +33,7 @@ class SortedList(Generic[T]):
         self._seen: set[int] | None = None
 
     def add_all(self, run: list[T]) -> None:
-        """Insert values in any order; sorts the list that is passed."""
+        """Insert values in any order; sorts `run` itself too."""
         run.sort()
         self._length += len(run)
         # Usually the new values are all greater than those of the list.
@@ -45,7 +45,7 @@ class SortedList(Generic[T]):
 
     def remove_all(self, run: list[T]) -> None:
         """
-        Remove values; sorts the list that is passed.
+        Remove values; sorts `run` itself too.
 
         Raises LookupError if a value is missing, maybe after removing other values.
         """

@@ -85,7 +85,7 @@ def claims_again(tasks: Sequence[Task], outcomes: Sequence[Outcome[Any]]) -> Map
 
 
 def with_claimed(first: Result, again: Sequence[int], second: Result) -> Result:
-    """The result of a batch whose claims with the numbers `again` were repeated, with the result `second`."""
+    """The result of a batch, with the jobs of its repeated claims: `again` has their indexes, `second` their result."""
     outcomes = list(first.outcomes)
     for number, outcome in zip(again, second.outcomes, strict=False):
         before = outcomes[number]

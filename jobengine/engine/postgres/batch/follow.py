@@ -109,7 +109,7 @@ class _Stand:
 
     @property
     def is_sound(self) -> bool:
-        """Whether there is a job, and it is not damaged."""
+        """Whether the job exists and is not damaged."""
         return self.place is not None and not is_set_apart(self.place)
 
     @property
@@ -125,7 +125,7 @@ class _Stand:
 
     @property
     def end(self) -> str | None:
-        """How a job stands for the jobs that depend on it: one of the characters of Standing.ended; None if unknown."""
+        """Whether a dependency on this job is met: one of the characters of Standing.ended; None if unknown."""
         if self.place is None:
             return UNMET
         if is_set_apart(self.place):

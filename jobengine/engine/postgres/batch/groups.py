@@ -1,7 +1,7 @@
 """
 The groups of a queue with flow in a batch: those that its commands need are loaded when a rule reads them.
 
-A batch that claims has locked the claims of the queue, so what limits and gates allow stays true until its commit.
+A batch that claims locks the queue's claims, so no other batch can use up a limit or a rate before its commit.
 Changes by its own commands are kept here, on top of the loaded rows.
 """
 

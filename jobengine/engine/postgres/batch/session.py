@@ -202,7 +202,10 @@ class Session:
         return result
 
     def _with_followed(self, tasks: Sequence[Task], result: Result) -> Result:
-        """The result, merged with the follow-ups of ended jobs; claims get jobs that their updates have released."""
+        """
+        The result, merged with the follow-ups of ended jobs. Claims that have found no job are repeated: their own
+        updates may have released one.
+        """
         result = followed(self.run, self._follow_up, result, [*self._ended])
         again = claims_again(tasks, result.outcomes)
         if not again:

@@ -40,7 +40,7 @@ BatchDeltas = Counter[tuple[int, bytes, int]]
 _BATCH: Final = "batch:"
 _FAILED: Final = State.FAILED
 _STATES: Final[Mapping[int, State]] = {int(place): place.state for place in Place}
-#: By how a job or batch stands now: the dependencies on it with one of these marks have to be changed.
+#: For each state of a job or batch, the marks of dependencies on it that this state makes wrong.
 MARKS: Final[Mapping[str, str]] = {
     NOT_YET: UNMET + WAITED_FOR,
     MET: NOT_YET + UNMET + WAITED_FOR,
