@@ -25,16 +25,14 @@ from .exit_codes import Failed
 from .progress_bar import ProgressBar
 from .session import current
 
-
-def _path(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """The path of a database file. Refuses a URL, and does not repeat it in the error: it may have a password."""
-    if "://" in value:
-        raise click.BadParameter("it is an address, not a file. PostgreSQL is backed up by pg_dump.")
-    return value
-
-
 #: The database file, as an argument.
-FILE = click.argument("path", metavar="FILE", callback=_path)
+FILE = click.argument("path", metavar="FILE")
+
+
+_ADDRESS: Final = (
+    "it is an address, not a file. `export`, `import` and `migrate` read DATABASE_URL; PostgreSQL is backed up by "
+    "pg_dump."
+)
 
 
 class FileCommand(Command):
@@ -47,6 +45,7 @@ class FileCommand(Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error ends it with a message and an exit code."""
+        self._refuse_addresses(ctx)
         signal.signal(signal.SIGTERM, _stop)
         try:
             return super().invoke(ctx)
@@ -56,6 +55,12 @@ class FileCommand(Command):
                 raise
             advice = self._if_damaged if ending is DbExit.DAMAGED else ""
             raise Failed(_text(error) + advice, ending) from None
+
+    def _refuse_addresses(self, ctx: click.Context) -> None:
+        """Refuse a URL in place of a file, and do not repeat it in the error: it may have a password."""
+        for one in self.params:
+            if isinstance(one, click.Argument) and "://" in str(ctx.params[one.name or ""]):
+                raise click.BadParameter(_ADDRESS, ctx, one)
 
 
 def file_command(name: str, examples: str, if_damaged: str = "") -> Callable[[Callable[..., Any]], FileCommand]:

@@ -158,7 +158,7 @@ class NewJob:
     def __init__(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> None:
         self.content = content
         self.options = options
-        #: The uid with which it was last sent; if it has none of its own, it is added as another job each time.
+        #: The uid with which it was last sent. As long as no uid is fixed, each add makes another job.
         self._sent: str | None = None
         if "depends_on" in options:
             # Encode them now, so that the named jobs get their uids before they are sent.
@@ -166,10 +166,8 @@ class NewJob:
 
     @property
     def uid(self) -> str:
-        """The job's uid, after an add without one that of the added job; one is chosen now if it has none."""
-        uid = self.options.get("uid", self._sent)
-        if uid is None:
-            uid = self.options["uid"] = new_uid()
+        """The job's uid: its own, or that of its last add, or else one that is chosen now; from then on it is fixed."""
+        uid = self.options["uid"] = self.options.get("uid") or self._sent or new_uid()
         return uid
 
     def __repr__(self) -> str:
@@ -178,9 +176,13 @@ class NewJob:
 
 def written_new(job: NewJob, usual: Mapping[str, Any]) -> bytes:
     """A NewJob as JSON, to be sent now; `usual` are the options for those that it does not have."""
-    options = {"uid": new_uid(), **usual, **job.options}
-    job._sent = options["uid"]
-    return job_json(job.content, options)
+    return job_json(job.content, {**usual, **_with_uid(job)})
+
+
+def _with_uid(job: NewJob) -> dict[str, Any]:
+    """The options of a job that is sent now, with a uid."""
+    job._sent = job.options.get("uid") or new_uid()
+    return {**job.options, "uid": job._sent}
 
 
 def given(**values: Any) -> dict[str, Any]:
@@ -307,9 +309,7 @@ def waiting_value(jobs: Iterable[Mapping[str, Any] | NewJob], on_failure: OnDepe
     if isinstance(jobs, Mapping | NewJob):
         raise TypeError("wait_for needs a list of jobs")
     made = [job if isinstance(job, NewJob) else NewJob(job) for job in jobs]
-    children = [
-        {**written_options({**job.options, "uid": job.uid}), "content": written_content(job.content)} for job in made
-    ]
+    children = [{**written_options(_with_uid(job)), "content": written_content(job.content)} for job in made]
     value: dict[str, Any] = {"new_status": "queued", "wait_for": children}
     return value if on_failure is None else {**value, "on_dependency_failure": on_failure}
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import define, field
@@ -94,15 +95,13 @@ def _reason(error: Exception) -> str:
 def unsent_chain(endpoint: str) -> str:
     """
     A warning if the file of the server's certificate has certificates of its issuers too, which Twisted's endpoint
-    `ssl:` sends only from the file `extraCertChain`; otherwise an empty text. The endpoint's files are readable.
+    `ssl:` sends only from the file `extraCertChain`; otherwise an empty text. Only files given by name are looked at.
     """
     given = {name: _unescaped(value) for name, value in _ARGUMENT.findall(endpoint)}
     if not endpoint.startswith("ssl:") or "extraCertChain" in given:
         return ""
-    path = given.get("certKey") or given.get("privateKey", "server.pem")
-    with open(path, "rb") as file:
-        several = file.read().count(b"-----BEGIN CERTIFICATE-----") > 1
-    if not several:
+    path = given.get("certKey") or given.get("privateKey")
+    if path is None or Path(path).read_bytes().count(b"-----BEGIN CERTIFICATE-----") <= 1:
         return ""
     return (
         f"only the first certificate in {path} is sent, so clients may not trust it; name the file with the other "

@@ -165,6 +165,13 @@ def test_a_file_that_was_added_with_other_options_needs_another_import_name(shel
     assert "correct the file" not in done.stderr
 
 
+def test_another_conflict_of_an_added_file_is_shown_as_it_is(shell: Shell, tmp_path: Path) -> None:
+    shell.mail.answers["add_in_chunks"] = Conflict("The queue is draining.", status=409)
+    said = shell("add", "mail", "--many", _file(tmp_path)).stderr
+    assert "The queue is draining." in said
+    assert "has this line's job already" not in said
+
+
 @pytest.mark.parametrize("error", [QueueNotFound("no", status=404), TooManyRequests("full", status=429, index=1)])
 def test_an_error_unrelated_to_the_file_does_not_advise_correcting_the_file(
     shell: Shell, tmp_path: Path, error: JobEngineError

@@ -146,6 +146,12 @@ def test_the_exit_code_of_status_shows_whether_the_server_is_ready(
     assert output in done.output
 
 
+def test_status_fails_if_a_ready_server_answers_no_reads(shell: Shell) -> None:
+    shell.mail.answers["stats"] = Unavailable("too many requests", status=503)
+    done = shell("status", "mail")
+    assert (done.exit_code, done.stderr) == (1, "jobengine: too many requests\n")
+
+
 def test_status_shows_a_server_that_answers_no_reads_while_it_recovers(
     monkeypatch: pytest.MonkeyPatch, shell: Shell
 ) -> None:

@@ -112,15 +112,16 @@ def test_a_new_job_without_dependants_can_be_added_many_times() -> None:
     assert len({job["uid"] for job in _sent(pool)}) == 3
 
 
-def test_the_uid_of_a_new_job_is_that_of_its_last_add() -> None:
+@pytest.mark.parametrize("options", [{}, {"uid": None}])
+def test_the_uid_of_a_new_job_is_that_of_its_last_add_and_fixed_once_it_is_read(options: Any) -> None:
     queue, pool = queue_with(_added)
-    new = NewJob({})
-    for _ in range(2):
-        queue.add_many([new])
-        assert new.uid == _sent(pool)[-1]["uid"]
-    queue.add({}, depends_on=[new])
-    assert _sent(pool)[-1]["depends_on"] == [new.uid]
-    assert len({job["uid"] for job in _sent(pool)}) == 3
+    new = NewJob({}, **options)
+    queue.add_many([new, new])
+    first, last = [job["uid"] for job in _sent(pool)]
+    assert first != last == new.uid
+    queue.add_many([new, NewJob({}, depends_on=[new])])
+    again, dependant = _sent(pool)[2:]
+    assert (again["uid"], dependant["depends_on"]) == (last, [last])
 
 
 def test_each_job_of_a_chain_depends_on_the_job_before() -> None:

@@ -86,7 +86,8 @@ def test_certificates_of_issuers_beside_the_servers_own_cause_a_warning(tmp_path
     assert unsent_chain(f"ssl:6443:privateKey={full}").startswith("only the first certificate")
     for arguments in (f"privateKey={full}:certKey={escaped}", f"certKey={full}:extraCertChain={full}"):
         assert unsent_chain(f"ssl:6443:{arguments}") == ""
-    assert unsent_chain("tcp:6006:interface=127.0.0.1") == ""
+    for endpoint in ("tcp:6006:interface=127.0.0.1", f"ssl:6443:{full}:{full}", "ssl:6443"):
+        assert unsent_chain(endpoint) == ""
 
 
 def test_the_error_for_a_port_out_of_range_shows_how_to_write_an_endpoint() -> None:

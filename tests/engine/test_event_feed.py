@@ -166,6 +166,17 @@ def test_a_limited_number_of_the_newest_events_of_all_queues_is_kept() -> None:
     assert len(feed._kept) == _KEPT
 
 
+def test_a_watch_can_be_resumed_after_the_id_at_its_start() -> None:
+    feed = Feed(CountedIds())
+    seen = publish(feed, "q", 2)
+    pending = feed.events("q", [JobEffect("q", "3", None, job(3))], 0)
+    assert pending is not None
+    start = feed.watch("q", None).start
+    feed.publish(pending)
+    assert [number_of(event) for event in waiting(feed.watch("q", start))] == [3]
+    assert feed.watch("q", seen[0].id).start == seen[0].id
+
+
 def test_the_oldest_events_of_a_large_request_are_dropped_first() -> None:
     feed = Feed(CountedIds())
     events = publish_together(feed, "q", 1_000)

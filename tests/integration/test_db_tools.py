@@ -357,7 +357,10 @@ def test_a_db_command_on_a_full_disk_exits_with_1_and_leaves_no_file(db: Db, sma
     assert jobs(db.path) == 3
 
 
-def test_an_address_instead_of_a_file_is_refused_without_repeating_its_password(db: Db) -> None:
-    said = db("backup", "postgresql://jobengine:geheim@db/jobengine", "copy", code=2).stderr
+@pytest.mark.parametrize(
+    "command", ["backup ADDRESS copy", "restore ADDRESS copy", "restore copy ADDRESS", "export ADDRESS a"]
+)
+def test_an_address_instead_of_a_file_is_refused_without_repeating_its_password(db: Db, command: str) -> None:
+    said = db(*command.replace("ADDRESS", "postgresql://jobengine:geheim@db/jobengine").split(), code=2).stderr
     assert "PostgreSQL is backed up by pg_dump" in said
     assert "geheim" not in said

@@ -1,4 +1,4 @@
-"""Handlers leave nothing behind for the garbage collector."""
+"""Handlers leave nothing behind for the garbage collector, and their progress is known at once."""
 
 import asyncio
 import gc
@@ -59,3 +59,21 @@ def test_a_job_that_has_ended_is_freed_without_the_garbage_collector(
         gc.set_debug(0)
         gc.garbage.clear()
     assert sorted(results) == [0, 2, 4, 6, 8]
+
+
+def test_progress_is_stored_in_the_handlers_thread_so_that_the_outcome_can_carry_it() -> None:
+    def handler(content: Any, job: RunningJob) -> int | None:
+        job.progress(90)
+        return hold.progress
+
+    async def outcome() -> Any:
+        ended: asyncio.Queue[Ends] = asyncio.Queue()
+        handlers = Handlers({"q": Handler(handler, False)}, Hooks([], [], []))
+        pool = HandlerPool(handlers, None, ended.put_nowait, lambda hold: None, _unexpected)
+        pool.start(hold)
+        ((_, changes),) = await asyncio.wait_for(ended.get(), PATIENCE)
+        await pool.close()
+        return changes["result"]
+
+    hold = Hold(SimpleNamespace(beat_seconds=None, queue=SimpleNamespace(name="q"), job=Job({"content": {}})), 0)
+    assert asyncio.run(outcome()) == 90
