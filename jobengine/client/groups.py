@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypedDict
 
 from .answers import Answer, Field, as_moment, as_span
-from .jobs import Moment, Span, unix, whole_seconds, written
+from .jobs import Moment, Span, unix, whole_minutes, whole_seconds, written
 from .moves import DeadLetter, DeadLetterOptions, dead_letter_value
 
 #: The orders of a list of groups, the largest first.
@@ -133,7 +133,7 @@ class QueueSettings(TypedDict, total=False):
     max_jobs: int | None
     #: keep_minutes, keep_failed_minutes, timeout_seconds, max_attempts and retry_delay_seconds of new jobs. Omitted
     #: ones stay unchanged; None as a value is the server's default, and None for `defaults` removes them all.
-    defaults: Mapping[str, int | None] | None
+    defaults: Mapping[str, Span | None] | None
     #: The limits of the whole queue, such as {"in_progress": 5, "rate": (10, 60)}, or None.
     limits: LimitOptions | Limits | None
     #: The limits of each group, in the same form.
@@ -191,6 +191,11 @@ def _with_zeros(value: dict[str, Any]) -> dict[str, Any]:
     return {**value, **{name: value[name] or 0 for name in ("held_until", "max_jobs") if name in value}}
 
 
+def _defaults_value(defaults: Any) -> Mapping[str, Any]:
+    checked = _checked(defaults, '{"timeout_seconds": 300}')
+    return written(checked, _DEFAULTS, _DEFAULTS, _WRITE_DEFAULTS)
+
+
 def _limits_value(limits: Any) -> Mapping[str, Any]:
     if isinstance(limits, Limits):
         return limits.raw
@@ -221,8 +226,16 @@ def _checked(value: Any, example: str) -> Mapping[str, Any]:
     return value
 
 
+_WRITE_DEFAULTS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "keep_minutes": whole_minutes,
+    "keep_failed_minutes": whole_minutes,
+    "timeout_seconds": whole_seconds,
+    "retry_delay_seconds": whole_seconds,
+}
+#: The names of the defaults of new jobs.
+_DEFAULTS: Final = frozenset({*_WRITE_DEFAULTS, "max_attempts"})
 _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "defaults": dict,
+    "defaults": _defaults_value,
     "limits": _limits_value,
     "group_limits": _limits_value,
     "rate": _rate_value,

@@ -1,6 +1,7 @@
 """Encodes new jobs, changes and filters for the wire."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, Final, Literal, Protocol, TypedDict, Unpack
@@ -15,6 +16,8 @@ from .unique_keys import Debounce, DebounceOptions, Unique, UniqueOptions, debou
 ERROR_LENGTH: Final = 4096
 #: Seconds, or a timedelta.
 Span = float | timedelta
+#: What a Span may be, in errors.
+_SECONDS: Final = "a timedelta or a number of seconds"
 #: Unix seconds, or a datetime; without a zone it is local time.
 Moment = float | datetime
 
@@ -190,14 +193,31 @@ def given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def uid_text(uid: str) -> str:
+    """The uid of a job; raises TypeError for a job, or anything else that is no text."""
+    if not isinstance(uid, str):
+        raise TypeError(f"this call needs a job's uid, a text such as job.uid, not {type(uid).__name__}")
+    return uid
+
+
+def exact_seconds(value: Span) -> float:
+    """The seconds of a time-out; raises TypeError."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if not isinstance(value, int | float):
+        raise TypeError(f"a time-out must be {_SECONDS}, not {type(value).__name__}")
+    return value
+
+
 def whole_seconds(value: Span) -> int:
     """The seconds, rounded up; raises TypeError."""
     if isinstance(value, timedelta):
         return ceil(value.total_seconds())
-    return _rounded_up(value, "a timedelta or a number of seconds")
+    return _rounded_up(value, _SECONDS)
 
 
-def _whole_minutes(value: Span) -> int:
+def whole_minutes(value: Span) -> int:
+    """The minutes, rounded up; raises TypeError."""
     if isinstance(value, timedelta):
         return ceil(value.total_seconds() / 60)
     return _rounded_up(value, "a timedelta or a number of minutes")
@@ -266,8 +286,8 @@ def chained(jobs: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str, An
 
 #: Encoders of the options that have another type in JSON.
 _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "keep_minutes": _whole_minutes,
-    "timeout_minutes": _whole_minutes,
+    "keep_minutes": whole_minutes,
+    "timeout_minutes": whole_minutes,
     "timeout_seconds": whole_seconds,
     "timeout_time": unix,
     "tags": words,
@@ -361,7 +381,7 @@ def chosen_to_move(uids: Iterable[str] | None, filters: JobFilter, *, every: boo
         return chosen(filters, every=every, dry_run=dry_run)
     if isinstance(uids, str):
         raise TypeError("uids must be a list of uids, not one text")
-    listed = list(uids or ())
+    listed = [uid_text(uid) for uid in uids or ()]
     if not listed or every or any(value is not None for value in filters.values()):
         filter_value(filters)
         raise TypeError("choose the jobs: uids, a filter such as state or tag, or all=True for every job")
@@ -390,8 +410,8 @@ def _in_query(value: Any) -> str:
 
 def written(
     given: Mapping[str, Any],
-    known: frozenset[str],
-    nullable: frozenset[str] = frozenset(),
+    known: AbstractSet[str],
+    nullable: AbstractSet[str] = frozenset(),
     encoders: Mapping[str, Callable[[Any], Any]] = _WRITE,
 ) -> dict[str, Any]:
     """The values in their wire form; None is left out, except for `nullable` names. Raises TypeError."""

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, TypedDict
 
 from .answers import Answer, Field, as_minutes, as_time
+from .jobs import Span, whole_minutes, written
 
 
 class DeadLetter(Answer):
@@ -26,7 +27,7 @@ class DeadLetterOptions(TypedDict, total=False):
 
     queue_name: str
     #: Minutes for which the dead-letter queue keeps a job after the job's failure.
-    keep_minutes: int
+    keep_minutes: Span
 
 
 class MovedFrom(Answer):
@@ -57,4 +58,10 @@ def dead_letter_value(given: Any) -> Mapping[str, Any]:
     """A dead-letter queue in its wire form, from its name, a mapping, or a DeadLetter."""
     if isinstance(given, DeadLetter):
         return {"queue_name": given.queue_name, "keep_minutes": given.raw["keep_minutes"]}
-    return {"queue_name": given} if isinstance(given, str) else dict(given)
+    if isinstance(given, str):
+        return {"queue_name": given}
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f'must be the name of a queue or a dict such as {{"queue_name": ...}}, not {type(given).__name__}'
+        )
+    return written(given, DeadLetterOptions.__optional_keys__, encoders={"keep_minutes": whole_minutes})

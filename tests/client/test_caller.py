@@ -4,11 +4,12 @@ import json
 import os
 import socket
 import traceback
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from jobengine.client import Finished, JobEngine
+from jobengine.client import Finished, Job, JobEngine
 from jobengine.client._sync import caller as caller_module
 from jobengine.client.errors import (
     BadRequest,
@@ -286,12 +287,38 @@ def test_a_change_of_many_jobs_needs_a_selection() -> None:
     assert pool.requests == []
 
 
+def test_a_call_that_needs_a_uid_refuses_a_job() -> None:
+    engine, pool = _engine([])
+    queue = engine.queue("q")
+    job: Any = Job(JOB)
+    for call in (queue.get, queue.wait, queue.explain, queue.graph, queue.cancel, queue.delete, queue.retry):
+        with pytest.raises(TypeError, match=r"^this call needs a job's uid, a text such as job\.uid, not Job$"):
+            call(job)
+    with pytest.raises(TypeError, match=r"such as job\.uid, not Job$"):
+        queue.update(job, priority=1)
+    with pytest.raises(TypeError, match=r"such as job\.uid, not Job$"):
+        queue.move("other", uids=[job])
+    assert pool.requests == []
+
+
 def test_a_wait_longer_than_one_request_allows_is_split_into_several_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, pool = _engine(lambda request: answer(200, {**JOB, "state": "inprogress"}))
     times = iter([0.0, 0.0, 50.0, 50.0, 100.0, 100.0, 120.0])
     monkeypatch.setattr(engine, "_now", lambda: next(times))
     assert not engine.queue("q").wait("u", timeout=120).finished
     assert [request.query and request.query["wait"] for request in pool.requests] == ["50.000", "50.000", "20.000"]
+
+
+def test_a_time_out_may_be_a_timedelta() -> None:
+    engine, pool = _engine([answer(200, {**JOB, "state": "complete"})])
+    queue = engine.queue("q")
+    assert queue.wait("u", timeout=timedelta(seconds=20)).finished
+    assert pool.requests[0].query is not None
+    assert float(pool.requests[0].query["wait"]) == pytest.approx(20, abs=1)
+    for call in (lambda: queue.wait("u", timeout="20"), lambda: queue.claim(wait="20")):  # type: ignore[arg-type]  # meant
+        with pytest.raises(TypeError, match=r"^a time-out must be a timedelta or a number of seconds, not str$"):
+            call()
+    assert len(pool.requests) == 1
 
 
 def test_finish_and_claim_uses_separate_calls_with_an_old_server() -> None:

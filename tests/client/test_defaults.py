@@ -1,6 +1,7 @@
 """Defaults of a queue: clients keep the defaults that a call does not name, although the server replaces all."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -40,6 +41,23 @@ def test_setting_defaults_to_none_removes_them_all_in_one_request() -> None:
     engine.queue("mail").configure(defaults=None)
     assert json.loads(pool.requests[1].body or b"")["defaults"] is None
     assert len(pool.requests) == 2
+
+
+def test_defaults_are_encoded_like_the_options_of_a_job() -> None:
+    server = DefaultsServer()
+    engine, _ = unconnected(server, access_key="k")
+    mail = engine.queue("mail")
+    mail.configure(defaults={"keep_minutes": timedelta(days=1), "timeout_seconds": timedelta(minutes=5)})
+    assert server.defaults == {
+        "keep_minutes": 1440,
+        "timeout_seconds": 300,
+        "max_attempts": 1,
+        "retry_delay_seconds": 0,
+    }
+    with pytest.raises(TypeError, match="did you mean 'max_attempts'"):
+        mail.configure(defaults={"retries": 3})
+    with pytest.raises(TypeError, match=r"^defaults: must be a dict such as .*, not list$"):
+        mail.configure(defaults=[("max_attempts", 3)])  # type: ignore[arg-type]  # the mistake is meant
 
 
 @in_loop

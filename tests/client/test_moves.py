@@ -91,6 +91,16 @@ def test_a_move_needs_either_uids_or_a_filter_or_all(wrong: dict[str, Any]) -> N
     assert not pool.requests
 
 
+def test_a_dead_letter_queue_is_a_name_or_a_dict_with_a_number_of_minutes_or_a_timedelta() -> None:
+    queue, pool = _queue(_SETUP)
+    queue.configure(dead_letter={"queue_name": "dead", "keep_minutes": timedelta(days=1)})
+    assert body_of(pool.requests[0])["dead_letter"] == {"queue_name": "dead", "keep_minutes": 1440}
+    with pytest.raises(TypeError, match=r"^dead_letter: must be the name of a queue or a dict such as .*, not int$"):
+        queue.configure(dead_letter=5)  # type: ignore[arg-type]  # the mistake is meant
+    with pytest.raises(TypeError, match=r"^dead_letter: 'keep' is not known; did you mean 'keep_minutes'"):
+        queue.configure(dead_letter={"queue_name": "dead", "keep": 5})  # type: ignore[arg-type]  # a typo
+
+
 def test_a_redrive_of_a_queue_moves_back_only_jobs_that_came_from_this_queue() -> None:
     queue, pool = _queue(_SETUP, {"matched": 1, "moved": 1})
     assert queue.redrive(error="timed out", per_second=50).moved == 1

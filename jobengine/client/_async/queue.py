@@ -18,12 +18,15 @@ from ..jobs import (
     JobOptions,
     JobOrder,
     NewJob,
+    Span,
     chained,
     changes_of_all,
     chosen_query,
+    exact_seconds,
     filter_query,
     given,
     job_json,
+    uid_text,
 )
 from ..links import JobGraph
 from ..schedules import Schedule, ScheduleOptions, schedule_value
@@ -63,7 +66,7 @@ class AsyncClient(Protocol):
         queues: "Sequence[AsyncQueue]",
         count: int = 1,
         *,
-        wait: float,
+        wait: Span,
         tags: Sequence[str],
         worker: str | None,
         with_results: bool,
@@ -291,7 +294,7 @@ class AsyncQueue(AsyncMoves):
         return add_in_chunks(self._caller, self.name, self._key, contents, options, brief=brief)
 
     async def add_and_wait(
-        self, content: Mapping[str, Any], *, timeout: float = 30, **options: Unpack[JobOptions]
+        self, content: Mapping[str, Any], *, timeout: Span = 30, **options: Unpack[JobOptions]
     ) -> Job:
         """
         Add a job, and return the job when it is finished, or as it is after `timeout` seconds; check `finished`.
@@ -302,8 +305,8 @@ class AsyncQueue(AsyncMoves):
         Raises OutcomeUnknown if the job was added, or may have been, and the server does not answer any more.
         """
         body = single_body(encode(self.name), job_json(content, options))
-        wait = int(min(timeout, LONGEST_WAIT))
-        deadline = self._engine._now() + timeout
+        wait = int(min(exact_seconds(timeout), LONGEST_WAIT))
+        deadline = self._engine._now() + exact_seconds(timeout)
         request = self._caller.request(
             calls.ADD_JOB, key=self._key, body=body, headers={"Prefer": f"wait={wait}"}, wait=wait
         )
@@ -323,9 +326,9 @@ class AsyncQueue(AsyncMoves):
         """The job as it is now."""
         return await self._ask(calls.READ_JOB, query=self._job(uid))
 
-    async def wait(self, uid: str, *, timeout: float = 30) -> Job:
+    async def wait(self, uid: str, *, timeout: Span = 30) -> Job:
         """The job when it is finished, or as it is after `timeout` seconds; check `finished`."""
-        deadline = self._engine._now() + timeout
+        deadline = self._engine._now() + exact_seconds(timeout)
         while True:
             wait = max(min(deadline - self._engine._now(), LONGEST_WAIT), 0)
             job: Job = await self._ask(calls.READ_JOB, query={**self._job(uid), "wait": f"{wait:.3f}"}, wait=wait)
@@ -347,14 +350,14 @@ class AsyncQueue(AsyncMoves):
         An update that sets a state without a lease is not repeated if its answer is lost, because other callers may
         have changed the job meanwhile: it raises OutcomeUnknown.
         """
-        item = update_item(uid, changes)
+        item = update_item(uid_text(uid), changes)
         item.brief = False
         await self._updates.submit([item])
         return Job(item.result())
 
     async def cancel(self, uid: str) -> Job:
         """Cancel the job: a queued job fails; the worker of a job in progress is requested to stop."""
-        item = Item(b'{"uid":%b,"cancel":true}' % encode(uid))
+        item = Item(b'{"uid":%b,"cancel":true}' % encode(uid_text(uid)))
         await self._updates.submit([item])
         return Job(item.result())
 
@@ -374,7 +377,7 @@ class AsyncQueue(AsyncMoves):
         self,
         count: int = 1,
         *,
-        wait: float = 0,
+        wait: Span = 0,
         tags: Sequence[str] = (),
         worker: str | None = None,
         with_results: bool = False,
@@ -453,4 +456,4 @@ class AsyncQueue(AsyncMoves):
         return watch(self._caller, self.name, self._key, after)
 
     def _job(self, uid: str) -> dict[str, str]:
-        return {"queueName": self.name, "jobUID": uid}
+        return {"queueName": self.name, "jobUID": uid_text(uid)}

@@ -12,7 +12,7 @@ from ..encoding import encode
 from ..errors import JobEngineError, NotJobEngine, OutcomeUnknown
 from ..fork_safety import forget_in_children
 from ..http_codec import Response
-from ..jobs import JobChanges, given, words
+from ..jobs import JobChanges, Span, exact_seconds, given, words
 from ..origin import origin
 from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
@@ -144,7 +144,7 @@ class JobEngine:
         queues: Sequence[Queue | str],
         count: int = 1,
         *,
-        wait: float = 0,
+        wait: Span = 0,
         tags: Sequence[str] = (),
         worker: str | None = None,
         with_results: bool = False,
@@ -155,7 +155,7 @@ class JobEngine:
 
         The key of the first queue must open all of them.
         """
-        deadline = monotonic() + wait
+        deadline = monotonic() + exact_seconds(wait)
         while True:
             left = min(max(deadline - monotonic(), 0), LONGEST_WAIT)
             jobs, *_ = self._claim(queues, count, left, tags, worker, [], with_results)
