@@ -74,6 +74,8 @@ class Worker:
     ) -> None:
         self.queues = (queues,) if isinstance(queues, str) else tuple(dict.fromkeys(queues))
         _check(self.queues, concurrency, grace, wait)
+        if not isinstance(processes, bool):
+            raise TypeError("processes must be True or False; concurrency is the number of jobs at a time")
         self._settings = load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
         self._concurrency = concurrency
         self._processes = processes

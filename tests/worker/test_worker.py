@@ -57,6 +57,12 @@ def test_a_setting_of_another_type_is_refused_with_its_name(name: str) -> None:
         Worker("q", url=_URL, **wrong)
 
 
+def test_a_number_of_processes_is_refused_with_the_setting_that_was_meant() -> None:
+    number: Any = 4
+    with pytest.raises(TypeError, match=r"^processes must be True or False; concurrency is the number of jobs"):
+        Worker("q", url=_URL, processes=number)
+
+
 @pytest.mark.parametrize("tags", ["urgent", None])
 def test_tags_of_a_worker_that_are_no_list_are_refused(tags: Any) -> None:
     with pytest.raises(TypeError, match=r"^tags must be a list of words, not one text$"):
