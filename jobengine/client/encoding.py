@@ -5,10 +5,20 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
+from .secret import Secret
+
 #: Rejects NaN, which is not JSON, and leaves non-ASCII characters unescaped, as UTF-8.
 _json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _revealed(value: Any) -> str:
+    if not isinstance(value, Secret):
+        raise TypeError(f"a value of type {type(value).__name__} can't be sent as JSON; send its text or number")
+    return value.reveal()
+
+
 _encode_keys: Final = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=lambda key: key.reveal()
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_revealed
 ).encode
 
 

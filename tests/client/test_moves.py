@@ -126,6 +126,13 @@ def test_a_redrive_needs_a_dead_letter_queue() -> None:
         queue.redrive()
 
 
+def test_a_value_that_is_not_json_is_refused_with_its_type() -> None:
+    queue, pool = _queue()
+    with pytest.raises(TypeError, match=r"^a value of type Queue can't be sent as JSON; send its text or number$"):
+        queue.move(queue, all=True)  # type: ignore[arg-type]  # the mistake is meant
+    assert not pool.requests
+
+
 def test_only_a_retry_of_many_jobs_accepts_a_pace() -> None:
     queue, pool = _queue({"matched": 7})
     assert queue.retry(tag="a", per_second=5) == 7
