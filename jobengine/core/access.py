@@ -16,7 +16,7 @@ from attrs import evolve
 from .errors import AccessDenied, NotAllowed
 from .model import Grant, Queue, Role
 
-#: The owner alone; every set below includes the owner too.
+#: Roles: only the owner; every set below includes the owner too.
 OWNERS: Final = frozenset({Role.OWNER})
 READERS: Final = frozenset({Role.OWNER, Role.VIEWER})
 WORKERS: Final = frozenset({Role.OWNER, Role.WORKER})

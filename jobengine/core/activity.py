@@ -78,7 +78,7 @@ class _QueueActivity:
     run: deque[int] = field(factory=lambda: deque(maxlen=_SAMPLES))
     #: When the delay of a queued job ended, by uid.
     ready_since: dict[str, int] = field(factory=dict)
-    #: The counts and times of the latest second, before they are added to the periods and totals; and its end.
+    #: The counts, times and end of the latest second, which is not yet added to the periods and totals.
     _newest: Counter[str] = field(factory=Counter)
     _waits: list[int] = field(factory=list)
     _runs: list[int] = field(factory=list)
@@ -101,7 +101,7 @@ class _QueueActivity:
         self._newest, self._waits, self._runs = Counter(), [], []
 
     def _tally(self, span: int, number: int) -> Tally:
-        """The tally of this period, marked as unsaved; if a later period has begun, the tally of the later one."""
+        """The tally of this period, or of a later one that has begun; marks it as unsaved."""
         last = self.last[span]
         if last is None or last.number < number:
             text = self.find(span, number)
@@ -148,7 +148,7 @@ class _QueueActivity:
         """The counter that a change of a job increments, or None."""
         state = standing.state
         if state is QUEUED and _delayed(was) and not _delayed(standing):
-            # When the job is claimed, its waiting time is computed from this value, which is then dropped.
+            # A claim of the job computes the waiting time from this entry, and drops it.
             self.ready_since[uid] = now
         elif self.ready_since and state is not INPROGRESS:
             self.ready_since.pop(uid, None)
@@ -194,8 +194,8 @@ class Activity:
         """
         Count changes of jobs in a queue.
 
-        `steady`, the time of a clock in milliseconds that never goes back, says to which second a change counts. `now`,
-        the elapsed time, is for times of waiting and running.
+        `steady`, in milliseconds of a clock that never goes back, is the time under which changes are counted. Waiting
+        and running times are computed with `now`, the elapsed time.
         """
         activity = self._queues.get(name)
         if activity is None:
@@ -204,7 +204,7 @@ class Activity:
         self._changed.add(name)
 
     def note_firings(self, effects: Iterable[Effect]) -> None:
-        """Count the times of schedules that were fired, and those that were skipped."""
+        """Count the fired and the skipped times of schedules."""
         for effect in effects:
             if isinstance(effect, ItemEffect) and effect.kind == SCHEDULE and effect.new is not None:
                 old, new = schedule_totals(effect.old), schedule_totals(effect.new)

@@ -24,8 +24,8 @@ class JobsAdded(Value, frozen=True):
     queue: str
     #: By uid.
     jobs: dict[str, Job]
-    #: The uids of the jobs that need an index besides that of ready jobs: they are not ready, or something was reported
-    #: about them, or they have tags, a timeout_time, a unique key, a batch or dependencies.
+    #: The uids of the jobs for which the index of ready jobs is not enough: they are not ready, or have reports, tags,
+    #: a timeout_time, a unique key, a batch or dependencies.
     others: list[str]
     #: The ranks of the jobs that are not in `others`, and how many bytes their contents and rare fields take.
     ranks: list[Rank]
@@ -79,7 +79,7 @@ def facts_of(records: Iterable[bytes]) -> Iterator[Fact | JobsAdded]:
         if length is None:
             others.append(job.spec.uid)
         else:
-            # Done here, while the job is in the processor's cache: a later pass over all jobs would take more time.
+            # Read the rank while the job is in the processor's cache: a later pass over all jobs would take more time.
             ranks.append(job.spec.rank)
             total += length
     if last is not None:
@@ -105,7 +105,7 @@ def _read(records: Iterable[bytes]) -> Iterator[tuple[str | None, Any, int | Non
             continue
         fields = (keep, failed, timeout, until, created, state, updated, attempts, claimed, lease, worker, more)
         if fields != last:
-            # read_parts empties `more`, so the next record's fields can't be compared with these.
+            # read_parts empties `more`: then the next record's fields can't be compared with the fields of this one.
             last = None if more else fields
             parts = read_parts(*fields)
             make, is_ready = _maker(parts), not until and _is_ready(parts[0])

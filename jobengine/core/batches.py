@@ -25,7 +25,7 @@ NAME_LENGTH: Final = 200
 MOST_BATCHES: Final = 10_000
 #: How long a batch that never had jobs is kept after its end, in milliseconds.
 _EMPTY_KEPT: Final = DAY
-#: The least milliseconds for which a batch that had jobs is kept after its end; it is kept longer while it has jobs.
+#: A batch that had jobs is kept for this many milliseconds after its end, and longer while it has jobs.
 _KEPT: Final = 60 * MINUTE
 
 
@@ -94,7 +94,7 @@ def batch_after(batch: Batch, counts: BatchCounts, now: int) -> Batch:
 
 
 def kept_after_end(batch: Batch) -> int:
-    """The least time, in milliseconds from its end, for which a batch is kept; it is kept longer while it has jobs."""
+    """How many milliseconds a batch is kept after its end; while it has jobs, it is kept longer."""
     return _KEPT if batch.jobs else _EMPTY_KEPT
 
 

@@ -2,7 +2,7 @@
 Dead-letter queues, and where moved jobs came from.
 
 A job that fails with no attempts left, in a queue with a dead-letter queue, is due at once: see Job.deadline. Then
-jobengine.core.moves moves it, or notes why it stays.
+jobengine.core.moves moves it, or records why it stays.
 """
 
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ HOLDS_GROUP: Final = "holds_group"
 COMPLETE: Final = "complete"
 IN_PROGRESS: Final = "inprogress"
 WAITING: Final = "waiting"
-#: Counted for each uid in a request to move jobs that belongs to no job of the queue.
+#: The reason for each requested uid that no job of the queue has.
 NOT_FOUND: Final = "not_found"
 
 #: The reasons as sentences, with a place for the name of the other queue.

@@ -128,7 +128,7 @@ def why_unmet(job: Job, ended: str, tables: TableSet) -> str:
 
 
 def lost_facts(table: Table, removed: Iterable[Job]) -> list[Fact]:
-    """The facts by which batches remember that jobs were removed before they were complete."""
+    """The facts that record, in their batches, that jobs were removed before they were complete."""
     lost = Counter(job.spec.rare.batch for job in removed if job.standing.state is not COMPLETE)
     facts: list[Fact] = []
     for name, number in lost.items():

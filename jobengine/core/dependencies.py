@@ -35,7 +35,7 @@ class OnDependencyFailure(StrEnum):
 
 
 class Dependencies(Value, frozen=True):
-    """What a job waits for before it can be claimed for the first time."""
+    """The jobs and batches that a job waits for before it can be claimed."""
 
     on: tuple[Awaited, ...]
     on_failure: OnDependencyFailure = OnDependencyFailure.FAIL

@@ -42,7 +42,7 @@ def percentile(buckets: Mapping[int, int], share: int) -> int | None:
         if below + count > rank:
             return _within(bucket, (rank - below + 1) / count)
         below += count
-    raise AssertionError("the rank is below the total")
+    raise AssertionError("the rank is in no bucket")
 
 
 def _within(bucket: int, share: float) -> int:

@@ -222,7 +222,7 @@ class DependencyExists(DomainError):
     def __init__(self, uid: str, stored: str) -> None:
         super().__init__(
             f"depends_on names the job {uid} of this request, which was not added: the job {stored} has its "
-            "unique_key. Name that one."
+            f"unique_key already. Name {stored} instead."
         )
 
 
@@ -239,7 +239,7 @@ class WouldWaitForItself(DomainError):
     """A job would depend on a job that waits, directly or through others, for this job or its batch."""
 
     def __init__(self, uid: str, awaiting: str) -> None:
-        super().__init__(f"It depends on {uid}, which waits for {awaiting}: neither could ever run.")
+        super().__init__(f"The job depends on {uid}, which waits for {awaiting}: neither could ever run.")
 
 
 class TooManyDependants(DomainError):
@@ -247,8 +247,8 @@ class TooManyDependants(DomainError):
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"More than {most} jobs wait for the end of this batch or job, too many to search them for a circle: leave "
-            "out depends_on in the new job, or let fewer jobs wait for that end."
+            f"More than {most} jobs wait for this batch or job, too many to search them for a circle: leave out "
+            "depends_on in the new job, or let fewer jobs wait."
         )
 
 
@@ -291,8 +291,8 @@ class ThenExists(DomainError):
 
     def __init__(self, uid: str) -> None:
         super().__init__(
-            f"The job {uid} has the uid or unique_key of then already, and does not wait for this batch; send then "
-            "with another uid or unique_key."
+            f"The job {uid} has the uid or unique_key of 'then' already, and does not wait for this batch; send "
+            "'then' with another uid or unique_key."
         )
 
 

@@ -100,7 +100,7 @@ def _defaults(defaults: Defaults) -> dict[str, int]:
 
 
 def _notes(notes: Notes) -> NotesExtras | UnsetType:
-    # Notes with a history differ from NO_NOTES without a comparison, and most notes have one.
+    # Most notes have a history, so they differ from NO_NOTES: no comparison is needed.
     if not notes.history and notes == NO_NOTES:
         return UNSET
     # Attempts are encoded as AttemptFields are.

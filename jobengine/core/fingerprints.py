@@ -43,7 +43,7 @@ _NUMERIC: Final = "0123456789.,:"
 _UNITS: Final = frozenset(
     {"b", "kb", "mb", "gb", "tb", "kib", "mib", "gib", "tib", "bytes", "ns", "us", "ms", "s", "seconds", "minutes"}
 )
-#: Words before a number that tells what went wrong: such a number is kept.
+#: Words before an error code: the number after such a word is kept.
 _BEFORE_KEPT: Final = frozenset({"errno", "status", "code", "http", "signal", "error", "sqlstate", "statuscode"})
 _LONG_CODE: Final = 6
 #: A path; "and/or" is no path.
@@ -62,7 +62,7 @@ _NUMBER: Final = re.compile(
     r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9]x[0-9a-f]+|(?<![a-z0-9])(?=[a-f]*[0-9])[0-9a-f]{7,}(?![a-z])"
     r"|[0-9][0-9.,:]*(?:(?:[mun\u00b5]?s|min|h|[kmgt]i?b|%)(?![a-z]))?"
 )
-#: Each match of _NUMBER has one of these.
+#: Each match of _NUMBER contains such a character.
 _DIGIT_OR_HYPHEN: Final = re.compile("[0-9-]")
 
 #: The main line of a Python exception group, which begins with a margin.
@@ -96,7 +96,7 @@ _ERROR_WORDS: Final = (
 )
 _NAMES_ERROR: Final = re.compile(_ERROR_WORDS, re.IGNORECASE)
 _NAMES_ERROR_IN_LOWER_CASE: Final = re.compile(_ERROR_WORDS)
-#: Each of _ERROR_WORDS contains one of these.
+#: Parts of words: each word of _ERROR_WORDS contains one of them.
 _PARTS: Final = (
     *("error", "exception", "fatal", "fail", "cannot", "can't", "denied", "not found", "no such", "refused", "panic"),
     *("invalid", "time", "killed", "unable", "abort"),
@@ -174,7 +174,7 @@ def _message(line: str) -> str:
         if not word.isalpha():
             word = word.strip(_AROUND)
             if not word.isalpha():
-                # `_kept` needs the word with its capitals: they tell the name of a class from an address.
+                # `_kept` needs the word with its capitals: capitals distinguish a class name from an address.
                 word = _number(word, before) if word.isdecimal() else _kept(line.split()[len(words) + dropped], before)
         elif not before and word in _UNITS:
             word = ""
@@ -318,7 +318,7 @@ def _file(path: str) -> tuple[str, bool]:
 
 
 def _at(error: str, first: "re.Match[str]") -> _Parsed:
-    """The error above the frames of Node, Java or .NET or, if it names causes, the innermost of them."""
+    """The error above the frames of Node, Java or .NET; if it names causes, the innermost cause."""
     causes = list(_CAUSE.finditer(error)) if "Caused by:" in error or "---> " in error else []
     if not causes:
         return _last_named, error[: first.start()], _own_of_frames(error[first.start() :]) or ""
@@ -368,7 +368,7 @@ def _named(text: str) -> str:
     text = text.strip()
     if not text.isascii():
         return next(filter(_NAMES_ERROR.search, text.split("\n")), text.partition("\n")[0])
-    # Few lines have such a word, and to find its parts in the whole text is faster than to match each line.
+    # Few lines name an error: searching the whole text for parts of words is faster than matching each line.
     lower, end = text.lower(), 0
     parts = [part for part in _PARTS if part in lower]
     while found := [at for part in parts if (at := lower.find(part, end)) >= 0]:

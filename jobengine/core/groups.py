@@ -51,7 +51,7 @@ def report(
 
 
 def _room(flow: Flow, state: GroupState, settings: GroupSettings, gate: Gate, now: int) -> int:
-    """The most jobs of a group that may be claimed now, however many it has."""
+    """How many jobs may be claimed from a group now, if it has enough ready jobs."""
     if settings.paused or state.failed:
         return 0
     limits = settings.limits(flow)

@@ -25,7 +25,7 @@ class Span:
 
     #: Milliseconds.
     width: int
-    #: How many periods are kept, with the present one.
+    #: How many periods are kept, including the present one.
     kept: int
     #: Whether each period has waiting and running times.
     has_times: bool
@@ -156,7 +156,7 @@ def _columns(tallies: Mapping[tuple[int, int], Tally], span: int, now: int) -> d
 
 
 def totals_of(tallies: Mapping[tuple[int, int], Tally], span: int, now: int) -> dict[str, int]:
-    """The total of each counter over all kept periods of a span, of which the last has `now`."""
+    """The total of each counter over the kept periods of a span; the last one contains `now`."""
     last = now // SPANS[span].width
     totals: Counter[str] = Counter()
     for number in range(last - SPANS[span].kept + 1, last + 1):

@@ -64,7 +64,7 @@ class Link(Value, frozen=True, kw_only=True):
     without: LinkState = LinkState.UNKNOWN
 
     def marked(self, mark: str | None) -> "Link":
-        """The link, with `without` set by `mark`: the waiting job's character for this dependency; REMOVED stays."""
+        """The link with `without` set by the waiting job's mark for this dependency, unless `without` is REMOVED."""
         if mark is None or self.without is LinkState.REMOVED:
             return self
         return replace(self, without=STATE_OF_MARK[mark])
@@ -83,7 +83,7 @@ class Link(Value, frozen=True, kw_only=True):
 
 
 class AwaitedResults(Value, frozen=True):
-    """What a claimed job had to wait for; its worker gets it with the job."""
+    """The jobs and batches that a claimed job had to wait for; its worker gets them with the job."""
 
     #: The jobs with their results, but without their contents, and the batches.
     links: Sequence[Link]

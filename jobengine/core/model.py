@@ -94,7 +94,7 @@ NO_CONTEXT: Final = Context()
 class Rare(Value, frozen=True, kw_only=True):
     """The parts of a spec that few jobs have: one field of Spec, so that they cost other jobs nothing."""
 
-    #: No second job with this key is added while this one holds it; see `unique`.
+    #: While the job holds this key, no second job with the key is added; see `unique`.
     unique_key: str | None = None
     #: Digest of the request, if the client chose the uid; tells a repeated request from a different one.
     request_digest: str | None = None
@@ -250,8 +250,8 @@ class Standing(Value, frozen=True, kw_only=True):
     lease: str | None = None
     #: The holder's name.
     worker: str | None = None
-    #: Milliseconds. Of a job in progress: the lease ends at `updated` plus the time-out plus these. Of a finished job
-    #: that others waited for: the retention begins at `updated` plus these.
+    #: Milliseconds by which a deadline comes later. A lease ends at `updated` plus the time-out plus `shift`. The
+    #: retention of a finished job that others waited for begins at `updated` plus `shift`.
     shift: int = 0
     #: Queued, but not claimable before this elapsed time; 0 is at once.
     ready_at: int = 0
@@ -331,7 +331,7 @@ class Job(Value, frozen=True):
 
 
 def deadline_of(spec: Spec, standing: Standing) -> int | None:
-    """Job.deadline; a call of a function takes half the time of a property."""
+    """Job.deadline as a function, which takes half the time of the property."""
     state = standing.state
     if state is QUEUED:
         return standing.ready_at or None

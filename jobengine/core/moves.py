@@ -128,14 +128,14 @@ class Moves:
         return ""
 
     def _marked_missing(self, queue: Queue, setting: DeadLetter, reason: str) -> list[Fact]:
-        """Marks a queue's dead-letter queue as missing in its settings, for operators, unless it is marked already."""
+        """Mark the dead-letter queue as missing in a queue's settings, for operators, unless it is marked already."""
         if reason not in _GONE or setting.missing or queue.name in self._lacking:
             return []
         self._lacking.add(queue.name)
         return [QueueChanged(evolve(queue, dead_letter=replace(setting, missing=True)))]
 
     def _known_to_schedule(self, table: Table, job: Job, *, failed: bool) -> Sequence[Fact]:
-        """Notes in the schedule that has added a job that this job has failed and moved away, or has come back."""
+        """Record, in the schedule that added a job, that the job failed and was moved away, or came back."""
         by, uid = scheduled_by(job.spec.rare.context.meta), job.spec.uid
         schedule = None if by is None else self._schedule(table, by.name)
         if by is None or schedule is None or uid not in remembered(schedule) or (uid in schedule.moved) is failed:

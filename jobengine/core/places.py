@@ -55,7 +55,7 @@ def place_of(standing: Standing) -> Place:
 
 
 def mark_of(job: Job) -> Mark | None:
-    """Whether a job is counted as retrying or as cancelled, beside its place; None for most jobs."""
+    """The mark, retrying or cancelled, under which a job is counted beside its place; None for most jobs."""
     if job.retrying:
         return Mark.RETRYING
     return Mark.CANCELLED if job.cancelled else None

@@ -59,7 +59,7 @@ def length_of_reported(standing: Standing) -> int:
         if attempt.worker:
             length += _length_of_worker(attempt.worker)
         if attempt.error:
-            # A job that has just failed has the text in two places.
+            # A job that has just failed has its error in two places.
             length += error_length if attempt.error is error else len(_line(attempt.error))
         if attempt.fingerprint:
             length += len(attempt.fingerprint)

@@ -48,7 +48,7 @@ class FailuresOf(Value, frozen=True):
 
 
 class Needs(Value, frozen=True, kw_only=True):
-    """What a command needs besides the queue itself."""
+    """The data that a command needs besides the queue itself."""
 
     #: The jobs with these uids, as far as they exist.
     uids: frozenset[str] = frozenset()

@@ -34,7 +34,7 @@ FIRINGS: Final = 20
 FOLLOWED: Final = 100
 #: The most missed times that are counted one by one, and that `all` fires.
 MOST_MISSED: Final = 1_000
-#: A time that is fired no later than this many milliseconds was not missed.
+#: A time that is fired at most this many milliseconds late was not missed.
 ON_TIME: Final = 60 * SECOND
 
 
@@ -50,7 +50,7 @@ class Calendar(Protocol):
 
 @frozen
 class Edge:
-    """What firing a schedule needs from outside core."""
+    """The defaults and the calendar that firing a schedule needs from outside core."""
 
     #: The server's defaults, for a queue without its own.
     defaults: Defaults
@@ -97,7 +97,7 @@ class ScheduledJob(Value, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Settings(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """What the owner has set: the times and the job. Either `cron` or `every_seconds` is given."""
+    """The owner's settings: the times and the job. Either `cron` or `every_seconds` is given."""
 
     cron: str | None = None
     every_seconds: int | None = None
@@ -117,7 +117,7 @@ class Settings(Value, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Firing(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """What happened at a time of a schedule, or at consecutive times that were skipped together."""
+    """The outcome of a schedule's time, or of consecutive times that were skipped together."""
 
     time: int
     #: The uid of the job that was added.
@@ -292,7 +292,7 @@ def _grid(created: int) -> int:
 
 
 class ScheduleReport(Value, frozen=True, kw_only=True):
-    """A schedule, with what an answer shows beside it."""
+    """A schedule as clients see it: with the present time and the states of its jobs."""
 
     name: str
     schedule: Schedule

@@ -46,7 +46,7 @@ Due = Job | GateOver | BatchOver
 
 
 class DependencyEnded(Value, frozen=True):
-    """A job, one of whose dependencies has ended or was retried."""
+    """A job with a dependency that has ended or was retried."""
 
     uid: str
     #: How its dependencies stand now; see Standing.ended.

@@ -384,7 +384,7 @@ def _requeued(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Stand
 
 
 def _still_awaited(job: Job) -> str:
-    """`ended` of a job that is queued again: a dependency that has failed is waited for until its own retry."""
+    """`Standing.ended` of a job that is queued again: the job waits for the retry of a dependency that has failed."""
     ended, dependencies = job.standing.ended, job.spec.rare.dependencies
     if dependencies is not None and dependencies.on_failure is not OnDependencyFailure.RUN:
         ended = ended.replace(UNMET, WAITED_FOR)
@@ -441,8 +441,8 @@ def _cancelled(job: Job, now: int) -> Standing:
 
 def _restarted(notes: Notes, changes: Changes) -> Notes:
     """
-    The notes after a client changed a finished job, which starts over: its outcome does not count any more, and it has
-    no progress and no result but those of the change. Its last error stays, as its history does.
+    The notes of a finished job that starts over because a client changed it: the old outcome no longer counts, and
+    progress and result are those of the change, or None. The last error and the history stay.
     """
     return replace(
         notes,

@@ -49,7 +49,7 @@ class InTurn(Generic[G]):
     #: The number of the last claim.
     turn: int
     _met: dict[G, _Met] = field(factory=dict, init=False)
-    #: A heap of the next jobs of groups that were met.
+    #: A heap: the next job of each group that was met so far.
     _next: "list[_Entry[G]]" = field(factory=list, init=False)
 
     def __iter__(self) -> Iterator[Job]:

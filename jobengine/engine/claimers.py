@@ -59,7 +59,7 @@ class ClaimLog:
         """
         Since when the worker of this claim waits, in elapsed milliseconds.
 
-        If its last claims, each shortly before the next, got no job: when the first of them began; otherwise `now`.
+        This is `now` or, if its last claims got no job and quickly followed each other, the start of the first.
         """
         since, until = self._empty.pop(_identity(claims), (now, now))
         return since if now - until <= _GAP else now

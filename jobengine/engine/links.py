@@ -122,7 +122,7 @@ class _Results:
             self._found[link.queue, link.key] = _trimmed(link, with_result=fits)
 
     def of(self, job: Job) -> AwaitedResults | None:
-        """What a claimed job has waited for."""
+        """The jobs and batches that a claimed job has waited for, with their results as far as these fit."""
         if job.spec.rare.dependencies is None:
             return None
         links, left_out = [], 0

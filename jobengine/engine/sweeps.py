@@ -55,7 +55,7 @@ async def sweep(engine: Asks, clock: IReactorTime, command: c.UpdateMatching | c
 
 async def move_matching(engine: Asks, clock: IReactorTime, wanted: c.MoveMatching) -> c.Moved:
     """
-    Move all matching jobs into another queue, _MOVED at a time in execution order; returns what became of them.
+    Move all matching jobs into another queue, _MOVED at a time in execution order; returns the outcome.
 
     Jobs that enter the source queue meanwhile, perhaps because they have failed again, stay there. Jobs given by uid
     are moved in the order of their uids instead.

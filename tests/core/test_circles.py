@@ -28,7 +28,7 @@ def test_adding_a_removed_job_again_with_a_circular_dependency_is_refused(
     waits_for(world, A, uid=B, on_failure=on_failure)
     world.ask(c.DeleteJob(queue="q", access_key=KEY, uid=A))
     for on in ((B,), (D, B)):
-        with pytest.raises((WouldWaitForItself, BadItem), match=f"It depends on {on[0]}, which waits for"):
+        with pytest.raises((WouldWaitForItself, BadItem), match=f"The job depends on {on[0]}, which waits for"):
             world.add_all(
                 c.NewJob(content=b"{}", uid=D, depends_on=(("q", B),)),
                 c.NewJob(content=b"{}", uid=A, depends_on=tuple(("q", one) for one in on)),

@@ -143,7 +143,7 @@ class AllQueues(Command[A_co], frozen=True, kw_only=True):
 
 
 class UseQueue(QueueCommand[None], frozen=True, kw_only=True):
-    """What a command does in a second queue; its key must be an owner key of that queue too."""
+    """A command's use of a second queue; the command's key must be an owner key of that queue too."""
 
     roles = OWNERS
     reads = True

@@ -35,12 +35,12 @@ from ..values import Value
 from .adding import Adding
 from .new_job import NewJob
 
-#: A schedule acts for the queue, whoever has made it.
+#: The grant of a firing: a schedule acts as the queue's owner, whoever has created it.
 FOR_QUEUE: Final = Grant(Role.OWNER)
 
 
 class Chosen(Value, frozen=True, kw_only=True):
-    """What is done about the times of a schedule that have come: at most one is fired, the others are skipped."""
+    """The decision about a schedule's due times: at most one is fired now, and times before it are skipped."""
 
     #: The time that is fired, or None.
     time: int | None
@@ -98,7 +98,7 @@ def _carried_out(table: Table, name: str, schedule: Schedule, chosen: Chosen, no
 
 
 def choose(schedule: Schedule, first: int, wall: int, edge: Edge) -> Chosen:
-    """Choose what is done at `wall` about the times that have come, of which `first` is the first; raises NoTimes."""
+    """Choose which of the times from `first` to `wall` is fired, and which are skipped; raises NoTimes."""
     settings, calendar = schedule.settings, edge.calendar
     following = next_after(settings, schedule.created, first, calendar)
     catches_up = settings.missed is Missed.ALL

@@ -143,7 +143,7 @@ class MoveJobs(Command[Step], frozen=True, kw_only=True):
 
 
 class ReadDeadLetter(QueueCommand[str | None], frozen=True, kw_only=True):
-    """The name of the queue's dead-letter queue, for the holder of a job that was moved there."""
+    """Read the name of the queue's dead-letter queue, for the holder of a job that was moved there."""
 
     roles = WORKERS
     reads = True

@@ -20,8 +20,7 @@ from ..values import Value
 from ..wall_time import shown
 from .command import QueueCommand
 
-#: For how many milliseconds after its last claim a client counts as present if it claims again and again, without
-#: waiting.
+#: A client that claims repeatedly, without waiting, counts as present for this many milliseconds after each claim.
 _PRESENT_FOR: Final = 10_000
 
 __all__ = ["ExplainJob", "Explanation", "Filter", "Links", "ListJobs", "Page", "ReadJob", "ReadLinks"]
@@ -166,7 +165,7 @@ class Explanation(Value, frozen=True, kw_only=True):
     ahead_in_group: int | None = None
     #: Until when the job, although it is finished, holds its unique key; None if it holds none.
     key_held_until: int | None = None
-    #: Whether a claim would get it or a job before it, but no claim waits, and none came in the last 10 seconds.
+    #: Whether a claim would get the job or one before it, but no claim waits, and none came in the last 10 seconds.
     lacks_claims: bool = False
     #: If the job could be claimed now, but each waiting claim wants a tag that it lacks: the tags of each claim.
     other_tags: Sequence[tuple[str, ...]] = ()

@@ -107,7 +107,7 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
     def flow_after(self, queue: Queue) -> Flow | None:
         if queue.flow is not None:
             return None
-        # Not by `of_groups`: a property takes longer.
+        # Compare the fields here: the property `of_groups` takes longer.
         of_groups = [
             one for one in self.updates if one.changes.hold_seconds is not None or one.changes.group is not None
         ]

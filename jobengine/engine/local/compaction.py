@@ -39,7 +39,7 @@ RETRY: Final = 300.0
 
 
 class Carrier(Protocol):
-    """What a compaction needs of a committer; see jobengine.storage.committer.Committer."""
+    """The part of a committer that compaction uses; see jobengine.storage.committer.Committer."""
 
     def carry(self, next_slice: NextSlice | None) -> None:
         """Start, or with None stop, sending slices of a snapshot with the writes."""

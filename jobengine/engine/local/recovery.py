@@ -34,7 +34,7 @@ def read_back(journal: Journal, tables: Tables, gradual_free: GradualFree, now: 
     while some := list(islice(records, _AT_ONCE)):
         gradual_free.add_deleted(_load(some, tables, journal.path), tables)
         if len(some) == _AT_ONCE:
-            # None of this is garbage; a collection would begin soon, and examine all of it.
+            # The objects read so far are no garbage; a collection would begin soon, and examine all of them.
             gc.freeze()
         yield
     yield from tables.index_groups(_AT_ONCE)

@@ -53,8 +53,8 @@ class _Entry:
 
     def next_deadline(self) -> int | None:
         """
-        When its first job in `kept` is removed or, without jobs, the batch itself. None while the batch has not ended,
-        and while it has jobs, but none in `kept`.
+        When the first job in `kept` is removed or, if the batch has no jobs, the batch. None before the batch has
+        ended, and while none of its jobs is in `kept`.
         """
         if self.batch is None or self.batch.ended is None:
             return None

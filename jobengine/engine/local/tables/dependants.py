@@ -137,7 +137,7 @@ class Dependants:
         return None if table is None else table.jobs.get(its[1])
 
     def _change_links(self, its: Awaited, old: Job | None, new: Job | None) -> None:
-        """Record what a job waits for, and what it keeps from being removed."""
+        """Record which jobs and batches a job waits for, and which jobs it keeps from being removed."""
         self.is_used = self.may_be_pending = True
         before, after = awaited_by(old), awaited_by(new)
         if before != after:

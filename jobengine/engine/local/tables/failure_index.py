@@ -59,8 +59,7 @@ class FailureScan:
     """Visits the failures of a queue in slices; the jobs may change between two slices."""
 
     _places: Mapping[Place, SortedList[Rank]]
-    #: The places whose jobs are not all visited yet. In the last place of the list, the jobs up to the rank `_visited`
-    #: are.
+    #: The places with unvisited jobs; in the last one, the jobs up to the rank `_visited` are visited already.
     _unvisited: list[Place]
     _visited: Rank | None = field(default=None, init=False)
 

@@ -27,12 +27,12 @@ class GateTimes:
     has_changed: bool = field(default=False, init=False)
 
     def set_own(self, gate: Gate, now: int | None) -> None:
-        """Record that the queue's own gate changes next at `now`; None stands for never."""
+        """Record when the queue's own gate changes next, as `now`; None stands for never."""
         self.own = now
         self._note_over(OF_QUEUE, gate, now)
 
     def set(self, name: str, gate: Gate, was: int | None, now: int | None) -> None:
-        """Record that a group's gate changes next at `now`, not at `was`; None stands for never."""
+        """Record when a group's gate changes next, as `now`, instead of `was`; None stands for never."""
         if was != now:
             inserted, removed = self._moves
             if now is not None:

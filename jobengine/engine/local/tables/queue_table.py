@@ -194,7 +194,7 @@ class QueueTable(GroupQueries):
         return counts_of(jobs, held=0 if self.turns is None else self.turns.held(len(self.ready)))
 
     def oldest_ready(self) -> int | None:
-        """Compares the first ready job of each priority, for at most _PRIORITIES: it is the oldest there."""
+        """Compares the first ready job of each priority, which is its oldest, for at most _PRIORITIES priorities."""
         if self.turns is not None:
             return self.turns.oldest()
         oldest: int | None = None

@@ -61,7 +61,7 @@ class Tables:
         self.live_bytes = 0
         #: The queues whose indexes are out of date, by name, and their live bytes before the change.
         self._outdated: dict[str, int] = {}
-        #: The queues whose schedules have changed, by name, and when their first one was to fire before the change.
+        #: The queues whose schedules have changed, by name, and their earliest firing time before the change.
         self._rescheduled: dict[str, int | None] = {}
         self._appliers: Final = self._made_appliers()
 

@@ -56,8 +56,7 @@ class Turns:
     groups: dict[str | None, Group] = field(factory=dict)
     #: The elapsed time up to which gates have been opened.
     now: int = 0
-    #: The positions of open groups. By None: of all of them; by tags: of those that have ready jobs with just these
-    #: tags.
+    #: The positions of open groups: under None of all, under tags of those that have ready jobs with just these tags.
     open: dict[Tags | None, SortedList[Key]] = field(factory=lambda: {None: SortedList()})
     #: Pending changes of the lists for tags: positions to insert, and positions to remove.
     _tag_moves: dict[Tags, tuple[list[Key], list[Key]]] = field(factory=dict, init=False)

@@ -16,13 +16,13 @@ _DUE_SCHEDULES: Final = named("due_schedules")
 
 
 def due_schedules(clock: LiteralString) -> Statement:
-    """The statement that reads the first due schedules, and when the first schedule that is not due yet fires."""
+    """The statement that reads the first due schedules, and the firing time of the first schedule that is not due."""
     return _DUE_SCHEDULES.at(clock)(most=_MOST)
 
 
 def read_due_schedules(rows: Rows, found: Sequence[Row]) -> tuple[Sequence[tuple[str, str]], int | None]:
     """
-    Queue and name of each due schedule, and when the first that is not due yet fires, by the wall clock.
+    Queue and name of each due schedule, and the next firing time of the other schedules, by the wall clock.
 
     Schedules of damaged queues, and damaged ones, are left out.
     """

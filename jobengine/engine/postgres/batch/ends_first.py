@@ -28,7 +28,7 @@ _FIND_ENDED_OF_QUEUES: Final = named("find_ended_of_queues")
 
 
 class EndsWanted(Exception):
-    """Jobs whose ends are not followed up yet would be removed: they are to be followed up first."""
+    """Jobs would be removed before their ends are followed up: follow up these ends first."""
 
     def __init__(self, parents: Sequence[Parent]) -> None:
         super().__init__("ends to follow up")
@@ -44,7 +44,7 @@ class EndsFirst:
     _queues: set[Parent] = field(factory=set, init=False)
 
     def check(self, connection: "Connection[Row]", changes: Sequence[Change], links: BatchLinks | None) -> None:
-        """Raise EndsWanted if a job is to be removed whose end was not followed up yet. The jobs are locked already."""
+        """Raise EndsWanted if a job would be removed before its end is followed up. The jobs are locked already."""
         if links is None:
             return
         gone = {one for one in links.eager if not one[1]} - self._queues
@@ -65,6 +65,6 @@ class EndsFirst:
 
 
 def _was_complete(one: Change, links: BatchLinks) -> bool:
-    """Whether a job is removed that was complete, and on which others depend."""
+    """Whether this change removes a complete job on which others depend."""
     is_removed = one.new is None and end_of_job(one.old) == MET
     return is_removed and (one.queue.id, one.uid) in links.linked.awaited

@@ -32,8 +32,9 @@ class FlowWanted(Exception):
 
 def check_flow(table: LoadedTable, new: Queue, given: Collection[str]) -> None:
     """
-    Raise FlowWanted for a change that gives a queue flow, or that limits its jobs in progress while transactions may be
-    under way that know nothing of its flow. `given` are the names of queues for which the batch has waited long enough.
+    Raise FlowWanted for a change that gives a queue flow, or that limits its jobs in progress while some running
+    transactions may not know that the queue has flow. `given` are the names of queues for which the batch has waited
+    long enough.
     """
     if table.queue.flow is None:
         raise FlowWanted(table.queue)

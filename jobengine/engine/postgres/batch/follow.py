@@ -192,7 +192,7 @@ class FollowUps:
         done = [number for number, queue, key, _ in self.taken if (queue, key) not in self.left]
         return [_DELETE_ENDED(ids=bigints(done))] if done else []
 
-    # What is to be followed up
+    # The ends to follow up
 
     def _spread(self) -> list[Parent]:
         """The jobs and batches to follow up; rows of deleted queues are replaced by rows of their jobs and batches."""

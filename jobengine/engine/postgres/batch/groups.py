@@ -75,7 +75,7 @@ class LoadedGroups:
     _totals: QueueTotals | None = field(default=None, init=False)
     #: The rows of locked jobs; each is decrypted when it is needed.
     _sealed: dict[str, Row] = field(factory=dict, init=False)
-    #: By uid of a ready job that is not locked yet: the key of its group.
+    #: The group key of each ready job that is not locked yet, by the job's uid.
     unlocked: dict[str, bytes] = field(factory=dict, init=False)
     #: The uids, by group, of jobs that were changed, or loaded for other commands; None until a claim needs them.
     _members: dict[str | None, set[str]] | None = field(default=None, init=False)

@@ -204,7 +204,7 @@ class LinkLoading:
         return [*self._found(answer)]
 
     def _awaited_among(self, name: str) -> set[str]:
-        """Those of a queue's jobs in `_named` for which others wait. One query for all: for most jobs none wait."""
+        """The uids, among those in `_named`, of jobs for which others wait; one query for all, since few have any."""
         if name not in self._awaited:
             keys = texts(sorted(self._named[name]))
             (answer,) = together(self.connection, _AWAITED_AMONG(parent_queue=self.rows.name(name), parent_keys=keys))

@@ -69,7 +69,7 @@ def begin_claim(groups: LoadedGroups, rows: Sequence[Row]) -> None:
 
 
 def _is_first(groups: LoadedGroups) -> bool:
-    """Whether nothing but these rows decides what is claimed."""
+    """Whether the rows of the groups alone decide which jobs are claimed."""
     is_unused = not (groups.loaded or groups.named or groups.changes.deltas)
     return is_unused and groups.flow.group_order is not GroupOrder.STRICT and not groups.totals().ungrouped[READY]
 

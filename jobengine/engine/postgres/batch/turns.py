@@ -29,7 +29,7 @@ _FRONT: Final = (-(1 << 63), "-Infinity", -1, -1)
 _NEXT_TURN: Final = named("next_turn")
 _GROUPS_IN_TURN: Final = named("groups_in_turn")
 _TAGGED_JOBS_OF_GROUPS: Final = named("tagged_jobs_of_groups")
-#: The most groups that are loaded at a time, without the one more for comparison; see _at_most.
+#: The most groups that are loaded at a time, not counting the one for comparison; see _at_most.
 _MOST: Final = 1_000
 
 
@@ -286,8 +286,8 @@ class _Page:
 
 def _at_most(count: int) -> int:
     """
-    How many groups are loaded for a claim of this many jobs: one more, which the second jobs of the others are compared
-    with.
+    How many groups are loaded for a claim of this many jobs: one more than the claim needs, for comparison with the
+    second jobs of the others.
     """
     return min(count, _MOST) + 1
 

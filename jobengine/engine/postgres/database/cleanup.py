@@ -20,7 +20,7 @@ _EVENTS: Final = 600_000
 #: Milliseconds for which the last batch number of a lane is kept.
 _LANES: Final = 86_400_000
 
-#: What the statements `delete_gone_…` remove: each some rows of a deleted queue, from one table.
+#: The statements `delete_gone_…`, by the rest of their names: each removes some rows of a deleted queue.
 _GONE: Final = (
     "jobs",
     "dependencies",

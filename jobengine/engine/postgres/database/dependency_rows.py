@@ -40,7 +40,7 @@ BatchDeltas = Counter[tuple[int, bytes, int]]
 _BATCH: Final = "batch:"
 _FAILED: Final = State.FAILED
 _STATES: Final[Mapping[int, State]] = {int(place): place.state for place in Place}
-#: For each state of a job or batch, the marks of dependencies on it that this state makes wrong.
+#: For each state of a job or batch: the marks that a dependency on it can't have in this state.
 MARKS: Final[Mapping[str, str]] = {
     NOT_YET: UNMET + WAITED_FOR,
     MET: NOT_YET + UNMET + WAITED_FOR,

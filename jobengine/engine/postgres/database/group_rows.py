@@ -192,7 +192,7 @@ _CLAIMED: Final = _MOVED[READY, RUNNING]
 
 
 class GroupDelta(Struct, eq=False, gc=False):
-    """What a transaction changes in a group."""
+    """The changes of a group by one transaction."""
 
     counts: _Counts = _UNCHANGED
     is_touched: bool = False

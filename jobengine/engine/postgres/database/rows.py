@@ -26,7 +26,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 #: A recount adds this to the negative `place` of a damaged row: the row is then no longer counted among the retrying or
-#: cancelled jobs. Until a recount it is, since its records can't be read.
+#: cancelled jobs. Before a recount it still is, since its records can't be read.
 MARKS_RECOUNTED: Final = -10
 #: The most jobs in each half of the cache.
 _KEPT: Final = 4_096

@@ -57,7 +57,7 @@ FROM queue q
 WHERE name_digest = ANY(:digests::bytea[]);
 
 -- name: poll_unfinished_jobs
--- Those of the given jobs that are in one of the `places`: neither finished nor gone.
+-- The given jobs that are in one of the `places`: neither finished nor removed.
 SELECT w.name_digest, w.uid
 FROM unnest(:digests::bytea[], :uids::text[]) AS w (name_digest, uid)
 JOIN queue q USING (name_digest)
