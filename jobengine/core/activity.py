@@ -64,7 +64,7 @@ class _QueueActivity:
     find: Callable[[int, int], str | None]
     #: The last period of each span.
     last: list[_Open | None] = field(factory=lambda: [None] * len(SPANS))
-    #: The periods that have changed since they were saved, by span and number.
+    #: The unsaved periods, by span and number.
     unsaved: dict[tuple[int, int], Tally] = field(factory=dict)
     #: Counts since the start.
     totals: Counter[str] = field(factory=Counter)

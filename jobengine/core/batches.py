@@ -35,15 +35,15 @@ class Batch(Value, frozen=True, kw_only=True, omit_defaults=True):
     created: Annotated[int, Meta(ge=0)]
     #: The uid of the job that is released at its end; None without one.
     then: str | None = None
-    #: Whether it takes new jobs even after all its jobs are finished.
+    #: Whether the batch takes new jobs even after all its jobs are finished.
     open: bool = True
-    #: When it ended; None if it has not, or a job was retried since.
+    #: When the batch ended; None if it has not, or a job was retried since.
     ended: Annotated[int, Meta(ge=0)] | None = None
     #: Whether the batch has ended with a failed job, or with a job that was removed before it was complete.
     failed: bool = False
     #: How many jobs were removed before they were complete.
     lost: Annotated[int, Meta(ge=0)] = 0
-    #: How many jobs it had when it ended.
+    #: How many jobs the batch had when it ended.
     jobs: Annotated[int, Meta(ge=0)] = 0
 
 

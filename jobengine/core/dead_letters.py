@@ -23,9 +23,9 @@ class DeadLetter(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     queue: str
     #: The dead-letter queue's salt: a later queue of that name, which may be somebody else's, gets no jobs.
     salt: str
-    #: Minutes for which it keeps a moved job.
+    #: Minutes for which the queue keeps a moved job.
     keep_minutes: Annotated[int, Meta(ge=0)] = KEEP_MINUTES
-    #: Whether it was found missing when a job was to be moved.
+    #: Whether the queue was found missing when a job was to be moved.
     missing: bool = False
 
 
@@ -34,7 +34,7 @@ class MovedFrom(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 
     #: The name of the queue before the move.
     queue: str
-    #: When it was moved.
+    #: When the job was moved.
     at: int
     #: Of a job in a dead-letter queue: for how many minutes it is kept after a failure in other queues; else None.
     keep_failed: int | None = None

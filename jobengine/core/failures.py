@@ -33,9 +33,9 @@ GroupPosition = tuple[int, str]
 class Alike(Value, frozen=True):
     """Jobs of one queue whose latest failures have the same fingerprint."""
 
-    #: The number of these jobs.
+    #: The number of jobs.
     count: int = 0
-    #: When the first of them failed; None without jobs.
+    #: When the first of the jobs failed; None without jobs.
     first: int | None = None
     #: Whether `count` may be too low and `first` too late, because the engine has dropped this fingerprint before.
     at_least: bool = False
@@ -71,7 +71,7 @@ class FailureGroup(Value, frozen=True, kw_only=True):
     #: The line that names the latest error; None without an error.
     error: str | None
     count: int
-    #: When the first and the last of its jobs failed.
+    #: When the first and the last of the group's jobs failed.
     first: int
     last: int
     #: See FoundGroup.

@@ -107,7 +107,7 @@ class GroupSettings(Value, frozen=True, kw_only=True, omit_defaults=True, forbid
     rate: Rate | None = None
     #: The group's share in fair order.
     weight: Weight = 1
-    #: Whether claiming its jobs is refused.
+    #: Whether claiming jobs of the group is refused.
     paused: bool = False
 
     def limits(self, flow: Flow) -> Limits:

@@ -34,7 +34,7 @@ class LinkState(StrEnum):
     FAILED = "failed"
     #: Queued or in progress; of a batch: open, or with jobs that are queued or in progress.
     UNFINISHED = "unfinished"
-    #: It does not exist any more.
+    #: The job or batch does not exist any more.
     REMOVED = "removed"
     #: The key may not read the job or batch, and no job that the key may read waits for it.
     UNKNOWN = "unknown"

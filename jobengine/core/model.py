@@ -104,15 +104,15 @@ class Rare(Value, frozen=True, kw_only=True):
     context: Context = NO_CONTEXT
     #: The group whose limits and order apply to the job.
     group: str | None = None
-    #: The batch that it belongs to.
+    #: The batch that the job belongs to.
     batch: str | None = None
-    #: What it waits for.
+    #: The jobs and batches that the job waits for.
     dependencies: Dependencies | None = None
-    #: How it holds its unique key; None if it holds it until it is finished, as most do.
+    #: How the job holds its unique key; None, as for most jobs: until it is finished.
     unique: UniqueRule | None = None
-    #: Its place in line, in a queue with priority ageing; see jobengine.core.ageing.
+    #: The job's place in line, in a queue with priority ageing; see jobengine.core.ageing.
     line: int | None = None
-    #: Where it was before it was moved into this queue.
+    #: Where the job was before it was moved into this queue.
     moved_from: MovedFrom | None = None
 
     @property
@@ -208,7 +208,7 @@ class Attempt(Value, frozen=True, kw_only=True, array_like=True):
 class Notes(Value, frozen=True, kw_only=True):
     """What workers and clients report about a job; most jobs have none."""
 
-    #: 0 to 100, or None if it was not reported.
+    #: The progress, 0 to 100, or None if none was reported.
     progress: int | None = None
     #: JSON text, or None.
     result: bytes | None = None
@@ -238,13 +238,13 @@ NO_NOTES: Final = Notes()
 class Standing(Value, frozen=True, kw_only=True):
     """The changing part of a job: where the job is in its life, who holds it, and what was reported about it."""
 
-    #: Where it is in its life.
+    #: Where the job is in its life.
     state: State
-    #: When it last changed.
+    #: When the job last changed.
     updated: int
-    #: How often it was claimed.
+    #: How often the job was claimed.
     attempts: int = 0
-    #: When it was claimed last; 0 if never.
+    #: When the job was claimed last; 0 if never.
     claimed: int = 0
     #: The token of the job's holder or, once the job has finished, of its last holder.
     lease: str | None = None
@@ -349,7 +349,7 @@ def deadline_of(spec: Spec, standing: Standing) -> int | None:
 class AccessKey:
     """A key that opens a queue for one role."""
 
-    #: Identifies the key to the owner, and reveals nothing of it.
+    #: The id by which the owner names the key; it reveals nothing of the key.
     id: str
     #: What the key may do.
     role: Role
@@ -365,7 +365,7 @@ class OldKey:
 
     #: Keyed digest of the key, as hexadecimal text.
     digest: str = field(repr=False)
-    #: When it ceases to be valid.
+    #: When the key ceases to be valid.
     until: int
 
 
@@ -379,7 +379,7 @@ class Queue:
     salt: str = field(repr=False)
     #: Keyed digest of the owner's access key, as text (see jobengine.core.access).
     digest: str = field(repr=False)
-    #: When it was created.
+    #: When the queue was created.
     created: int
     #: Whether claiming jobs is refused.
     paused: bool = False
@@ -425,13 +425,13 @@ class Grant:
 class JobEvent:
     """A change of a job's state, or the decision that a failed job stays in its queue (`not_moved`)."""
 
-    #: Pass it to `watch` to resume after this event.
+    #: The id to pass to `watch` to resume after this event.
     id: str
     #: The job's uid.
     uid: str
-    #: The state it was in, or None if it is new.
+    #: The job's former state, or None if the job is new.
     before: State | None
-    #: The state it is in, or None if it was removed.
+    #: The job's state, or None if the job was removed.
     state: State | None
     #: Milliseconds since the epoch.
     at: int

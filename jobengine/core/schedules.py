@@ -62,19 +62,19 @@ class IfRunning(StrEnum):
 
     #: The firing adds no job.
     SKIP = "skip"
-    #: It adds a job all the same.
+    #: The firing adds a job all the same.
     ADD = "add"
-    #: It cancels the unfinished jobs, and adds a job.
+    #: The firing cancels the unfinished jobs, and adds a job.
     REPLACE = "replace"
 
 
 class Missed(StrEnum):
     """What happens with times that were missed; the values are those of the API."""
 
-    #: The latest is fired, unless it is too old.
+    #: The latest missed time is fired, unless it is too old.
     ONCE = "once"
     NONE = "none"
-    #: All are fired, oldest first; if there are more than MOST_MISSED, only the last ones.
+    #: All missed times are fired, oldest first; if there are more than MOST_MISSED, only the last ones.
     ALL = "all"
 
 
@@ -136,28 +136,28 @@ class Schedule(Value, frozen=True, kw_only=True, omit_defaults=True):
     """A schedule as it is stored."""
 
     settings: Settings
-    #: When it was created: the start of the grid of `every_seconds`.
+    #: When the schedule was created, where the grid of `every_seconds` starts.
     created: int
-    #: The next time; None if it is paused, or no time follows.
+    #: The next time; None if the schedule is paused, or no time follows.
     next: int | None = None
     #: Every time up to this one was fired or skipped: no such time is fired again, even if the clock is set back.
     done: int = 0
     paused: bool = False
-    #: Whether it was paused because its jobs failed.
+    #: Whether the schedule was paused because its jobs failed.
     failing: bool = False
     #: The last firings, oldest first; at most FIRINGS.
     firings: tuple[Firing, ...] = ()
-    #: The uids of its jobs that were unfinished when it was last read, oldest first.
+    #: The uids of the schedule's jobs that were unfinished at the last check, oldest first.
     followed: tuple[str, ...] = ()
-    #: How many of its finished jobs have failed in a row.
+    #: How many finished jobs of the schedule have failed in a row.
     failures: int = 0
     #: The uids of its jobs that have failed and moved into the dead-letter queue, as far as it remembers them.
     moved: tuple[str, ...] = ()
     #: The time up to which missed times were counted.
     counted: int = 0
-    #: How many of its times were fired, in all.
+    #: How many times of the schedule were fired, in all.
     fired: int = 0
-    #: How many of its times were skipped, in all.
+    #: How many times of the schedule were skipped, in all.
     skipped: int = 0
 
 
@@ -298,7 +298,7 @@ class ScheduleReport(Value, frozen=True, kw_only=True):
     schedule: Schedule
     #: The present time.
     wall: int
-    #: Whether it was created by the request.
+    #: Whether the request has created the schedule.
     new: bool = False
     #: The states of the jobs that its remembered firings added, by uid; without removed jobs.
     states: dict[str, State]

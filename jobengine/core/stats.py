@@ -25,7 +25,7 @@ class Spread:
 
     #: The number of durations in each bucket, by its index in jobengine.core.durations.BOUNDS.
     buckets: Mapping[int, int] = field(factory=dict)
-    #: Their sum in milliseconds.
+    #: The sum of the durations in milliseconds.
     total: int = 0
 
 
@@ -67,11 +67,11 @@ class GroupReport(Value, frozen=True, kw_only=True):
 
     name: str
     state: GroupState
-    #: How many of its jobs can be claimed now, unless the queue's own limits or hold prevent that.
+    #: How many jobs of the group can be claimed now, unless the queue's own limits or hold prevent that.
     ready: int
     #: Milliseconds since the oldest ready job was added; None if there is none.
     oldest_ready: int | None = None
-    #: Until when it is held; None if it is not.
+    #: Until when the group is held; None if it is not.
     held_until: int | None = None
     settings: GroupSettings = NO_SETTINGS
 
@@ -88,7 +88,7 @@ class FailureCounts(Value, frozen=True):
     """How many groups of failures a queue has, at most core.failures.MOST_GROUPS."""
 
     groups: int = 0
-    #: How many of them are new: their first job failed at most core.failures.NEW_FOR ago.
+    #: How many groups are new: their first job failed at most core.failures.NEW_FOR ago.
     new: int = 0
 
 
@@ -176,10 +176,10 @@ class QueueTotals:
     workers_wanted: int | None = None
     #: Whether the queue has flow, and so may have groups.
     has_flow: bool = False
-    #: Whether it has a dead-letter queue, and whether this queue was found missing.
+    #: Whether the queue has a dead-letter queue, and whether the latter was found missing.
     has_dead_letters: bool = False
     lacks_dead_letters: bool = False
-    #: Whether it has schedules, how many milliseconds the first one is late, and how many are paused by failures.
+    #: Whether the queue has schedules, by how many milliseconds the first is late, and how many are paused by failures.
     has_schedules: bool = False
     schedule_late: int = 0
     schedules_failing: int = 0

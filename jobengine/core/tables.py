@@ -49,7 +49,7 @@ class DependencyEnded(Value, frozen=True):
     """A job with a dependency that has ended or was retried."""
 
     uid: str
-    #: How its dependencies stand now; see Standing.ended.
+    #: How the job's dependencies stand now; see Standing.ended.
     ended: str
 
 
@@ -232,7 +232,7 @@ class TableSet(Protocol):
         """The things whose deadline has come, with their queue's name. Not valid after a change."""
 
     def follow_ups(self) -> Iterator[tuple[str, FollowUp]]:
-        """What follows from ended dependencies, with the queue's name. Not valid after a change."""
+        """The consequences of ended dependencies, each with its queue's name. Not valid after a change."""
 
     def due_schedules(self, now: int) -> Iterator[tuple[str, str]]:
         """Queue and name of the schedules whose time has come, the earliest first. Not valid after a change."""

@@ -15,27 +15,27 @@ Pause = Annotated[int, Meta(ge=1, le=31_622_400)]
 class Until(StrEnum):
     """Until when a job holds its unique key; the values are those of the API."""
 
-    #: Until it is complete or failed.
+    #: Until the job is complete or failed.
     FINISHED = "finished"
-    #: Until it is claimed. A job that is queued again holds the key again.
+    #: Until the job is claimed. A job that is queued again holds the key again.
     STARTED = "started"
 
 
 class IfQueued(StrEnum):
     """What an add does if the key is held by a queued job; the values are those of the API."""
 
-    #: It changes nothing, and returns the queued job.
+    #: The add changes nothing, and returns the queued job.
     KEEP = "keep"
-    #: It replaces what the queued job does.
+    #: The add replaces what the queued job does.
     REPLACE = "replace"
 
 
 class IfInProgress(StrEnum):
     """What an add does if the key is held only by a job in progress; the values are those of the API."""
 
-    #: It changes nothing, and returns the job in progress.
+    #: The add changes nothing, and returns the job in progress.
     KEEP = "keep"
-    #: It adds a job, to be done after the one in progress.
+    #: The add adds a job, to be done after the one in progress.
     ADD = "add"
 
 

@@ -72,7 +72,7 @@ class FigureKind(StrEnum):
 class Figure:
     """A measurement of an engine; each kind of engine has its own measurements."""
 
-    #: Lower case with underscores, ending in its unit. Figures of one name are adjacent and differ in their labels.
+    #: In lower case with underscores, ending in the unit. Figures of one name are adjacent and differ in their labels.
     name: str
     #: A sentence for Prometheus.
     help: str

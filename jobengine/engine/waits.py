@@ -97,7 +97,7 @@ class Waits:
             except JobNotFound:
                 if job is None:
                     raise
-                # It was finished and removed at once.
+                # The job was finished and removed at once.
                 return job
             finally:
                 self.ends.remove(command.queue, command.uid, end)

@@ -211,7 +211,7 @@ class Adding:
         if failed is None:
             failed = self.server_defaults.keep_failed_minutes
         self.keep = retention(defaults.keep_minutes, defaults.keep_minutes if failed is None else failed)
-        # Shared by all jobs without a delay.
+        # The standing that all jobs without a delay share.
         self.queued = Standing(state=State.QUEUED, updated=self.now)
         self._rare_before = shared_rare(self.grant.key_id, None)
         self._order = self.table.queue.order

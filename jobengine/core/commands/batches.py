@@ -28,7 +28,7 @@ class BatchReport(Value, frozen=True, kw_only=True):
     name: str
     batch: Batch
     counts: BatchCounts
-    #: Whether it was created by the request.
+    #: Whether the request has created the batch.
     new: bool = False
 
     def at_wall_clock(self, ahead: int) -> "BatchReport":

@@ -156,7 +156,7 @@ class Explanation(Value, frozen=True, kw_only=True):
     #: How many jobs will be claimed before it; None if it can't be claimed now. In a queue with flow, a number above
     #: 1,000 may be too high.
     ahead: int | None
-    #: The limit, rate, hold or order of groups that keeps it from being claimed, if it is ready; of a delayed job, the
+    #: The limit, rate, hold or order of groups that keeps a ready job from being claimed; of a delayed job, the
     #: pause of its group, or the hold that outlasts the delay.
     hold: Hold | None = None
     #: For a failed job: how many jobs failed like it, itself included, and since when; None for other jobs.

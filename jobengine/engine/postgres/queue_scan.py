@@ -30,7 +30,7 @@ class QueueScan:
 
     #: The queue's number: a queue that is deleted and created again gets another number.
     queue_id: int
-    #: The uids of its jobs in execution order, in parts.
+    #: The uids of the queue's jobs in execution order, in parts.
     parts: Sequence[Sequence[str]]
 
 

@@ -29,11 +29,11 @@ class _Entry:
     def __init__(self) -> None:
         #: None if the batch does not exist, as in a file that was tampered with.
         self.batch: Batch | None = None
-        #: The number of its jobs in each place: a list, as a dict with states as keys takes three times as long.
+        #: The number of the batch's jobs by place: a list, as a dict with states as keys takes three times as long.
         self.numbers: Final = [0] * (max(Place) + 1)
         #: Of each finished job: the milliseconds for which it is kept after the batch has ended, and its rank.
         self.kept: Final[SortedList[tuple[int, Rank]]] = SortedList()
-        #: Its deadline as listed in BatchIndex.deadlines; None if it is not listed.
+        #: The batch's deadline as listed in BatchIndex.deadlines; None if it is not listed.
         self.deadline: int | None = None
 
     def counts(self) -> BatchCounts:

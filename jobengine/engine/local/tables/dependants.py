@@ -111,7 +111,7 @@ class Dependants:
             self._release((queue, uid))
 
     def follow_ups(self) -> Iterator[tuple[str, FollowUp]]:
-        """What follows from ended dependencies; see TableSet.follow_ups."""
+        """The consequences of ended dependencies; see TableSet.follow_ups."""
         for its in [*islice(self._batches, _EXAMINED)]:
             table = self._queues.get(its[0])
             if table is not None and table.batches.is_to_change(its[1]):

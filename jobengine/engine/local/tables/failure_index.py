@@ -101,7 +101,7 @@ class FailureIndex:
     groups: dict[str, KeptGroup] = field(factory=dict, init=False)
     #: How many jobs have each mark; counted before the first read too.
     marks: dict[int, int] = field(factory=lambda: dict.fromkeys(Mark, 0), init=False)
-    #: Whether it is built, or is being built.
+    #: Whether the index is built, or is being built.
     is_used: bool = field(default=False, init=False)
     _building: FailureScan | None = field(default=None, init=False)
     #: While all jobs are visited once more: the groups that the first visit has kept.

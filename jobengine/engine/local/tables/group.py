@@ -60,15 +60,15 @@ class GroupExtras:
 
     settings: GroupSettings = NO_SETTINGS
     gate: Gate = OPEN
-    #: When its gate changes next, as entered in Turns.gates; None if it never does.
+    #: When the group's gate changes next, as entered in Turns.gates; None if it never does.
     changes: int | None = None
     #: How many failed jobs hold it; see OnFailure.
     failed: int = 0
-    #: How many of its jobs may be in progress; None: as many as the queue allows for a group.
+    #: How many jobs of the group may be in progress; None: as many as the queue allows for a group.
     cap: int | None = None
-    #: How many of its jobs its gate allows to claim now; None: as many as the queue's rate for groups allows.
+    #: How many jobs the group's gate allows to claim now; None: as many as the queue's rate for groups allows.
     left: int | None = None
-    #: How many of its jobs could be claimed when it was last placed; since then the number may have grown, not shrunk.
+    #: How many jobs could be claimed when the group was last placed; the number may have grown since, not shrunk.
     room: int = 0
     #: The ranks of ready jobs with tags, by the combination of their tags; None if there are none, or in strict order.
     by_tags: dict[Tags, Ranks] | None = None
@@ -103,7 +103,7 @@ class Group(Struct, eq=False, gc=False):
 
     #: None for the jobs without a group.
     name: str | None
-    #: The ranks of its ready jobs; if the queue's group order is `strict`, of all its unfinished jobs.
+    #: The ranks of the group's ready jobs; if the queue's group order is `strict`, of all its unfinished jobs.
     jobs: Ranks = field(default_factory=list)
     ready: int = 0
     delayed: int = 0
@@ -111,13 +111,13 @@ class Group(Struct, eq=False, gc=False):
     #: The uids of its jobs in progress, and of failed jobs that hold it: a str if there is only one, None if there is
     #: none, and always None for the jobs without a group.
     holders: dict[str, None] | str | None = None
-    #: Its entry in the list of open groups.
+    #: The group's entry in the list of open groups.
     position: Key | None = None
-    #: Its ready jobs plus jobs in progress, as counted in Turns._sizes; None if its held jobs are in Turns._held.
+    #: The group's ready and running jobs, as counted in Turns._sizes; None if its held jobs are in Turns._held.
     size: int | None = 0
-    #: How many of its jobs are held, if they are counted in Turns._held.
+    #: How many jobs of the group are held, if they are counted in Turns._held.
     held: int = 0
-    #: Its rare fields; None if it has none.
+    #: The group's rare fields; None if it has none.
     extras: GroupExtras | None = None
 
     def key(self, rank: Rank, taken: int, turn: int) -> Key:

@@ -122,7 +122,7 @@ class SortedList(Generic[T]):
         for edge in edges:
             while at < len(self._blocks) and self._lasts[at] < edge:
                 passed, inside, at = passed + len(self._blocks[at]), 0, at + 1
-            # Most edges have no value between them and the edge before.
+            # Between most edges and the edge before there is no value.
             if at < len(self._blocks) and self._blocks[at][inside] < edge:
                 inside = bisect_left(self._blocks[at], edge, inside + 1)
             before.append(passed + inside)

@@ -51,7 +51,7 @@ class Tables:
         self.deadlines: SortedList[tuple[int, str]] = SortedList()
         #: (time of the wall clock, name) of every queue with a schedule: when its first schedule fires.
         self.firings: SortedList[tuple[int, str]] = SortedList()
-        #: The first of these deadlines and firings, as elapsed time; None if there is none.
+        #: The earliest deadline or firing of all queues, as elapsed time; None if there is none.
         self.next_deadline: int | None = None
         #: The names of the queues whose owner key is known only by the Go version's digest (see core/access.py).
         self.of_go_version: set[str] = set()

@@ -51,7 +51,7 @@ class Turns:
     flow: Flow
     #: All jobs of the queue, by uid.
     jobs: Mapping[str, Job]
-    #: The ranks of its jobs in progress.
+    #: The ranks of the queue's jobs in progress.
     in_progress: SortedList[Rank]
     groups: dict[str | None, Group] = field(factory=dict)
     #: The elapsed time up to which gates have been opened.

@@ -61,7 +61,7 @@ class Observation:
 
     #: The number of the oldest running transaction.
     oldest: int
-    #: The number of the transaction that read this.
+    #: The number of the transaction that read these values.
     number: int
     #: The first ready job from the claim start on.
     first: RowRank | None

@@ -25,14 +25,14 @@ class LoadedGroup:
     #: The batch's changes of the group.
     delta: GroupDelta
     served: int
-    #: The ranks of its ready jobs.
+    #: The ranks of the group's ready jobs.
     ready: Loading[Rank]
     settings: GroupSettings = NO_SETTINGS
     gate: Gate = OPEN
     #: Whether the group has a place in turn in the database; in strict order that shows that its first job was ready.
     is_placed: bool = True
     damaged: bool = False
-    #: Whether others have locked one of its ready jobs: in strict order none of its jobs is claimed then.
+    #: Whether other transactions have locked a ready job of the group: in strict order no job of it is claimed then.
     is_locked: bool = False
 
     def number(self, which: int) -> int:

@@ -48,7 +48,7 @@ class OldGates:
 
 
 def _end(connection: "Connection[Row]", rows: Rows, number: int, keys: Sequence[bytes], elapsed: int) -> None:
-    """Remove the gates with these keys that are over."""
+    """Remove the gates that have no more effect, among those with the given keys."""
     with connection.transaction():
         together(connection, *flow_locked([number], FlowLock.CLAIMS))
         for found in _READ_QUEUE_ROWS.execute(connection, queue_ids=[number]).fetchall():

@@ -114,7 +114,7 @@ class LoadedTable:
     find_failures: Callable[[int], FoundPage] | None = None
     find_alike: Callable[[str], Alike] | None = None
     count_failed: Callable[[int], FailureCounts] | None = None
-    #: The counts of its schedules; None if no command needs them.
+    #: The counts of the queue's schedules; None if no command needs them.
     schedule_counts: ScheduleCounts | None = None
     #: The ranks of ready jobs, in order; some of these jobs may not be ready any more. None until a claim needs the
     #: list.

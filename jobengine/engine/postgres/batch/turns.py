@@ -52,7 +52,7 @@ class Turns:
     begins: bool = field(default=True, init=False)
     #: The first groups, if they are loaded with the batch.
     _page: "_Page | None" = field(default=None, init=False)
-    #: Whether others have locked ready jobs of a group.
+    #: Whether other transactions have locked ready jobs of a group.
     passed_over: bool = field(default=False, init=False)
 
     def queries(self, tags: Tags, count: int) -> "list[tuple[Statement, Callable[[list[Row]], None]]]":
@@ -203,7 +203,7 @@ class Turns:
         """The group of a row; None if the group was loaded before, or its name can't be read."""
         group, place = self._kept(row, self._name_in(row, ranks)), (row[8], row[11])
         if group is not None and (not ranks or ranks[0][1] != place[1] or ranks[0][0] - 1 != place[0]):
-            # Others have locked the first job, or have left a place that is too early.
+            # Other transactions have locked the group's first job, or have left the group a place that is too early.
             self.passed_over = True
             group.delta.is_touched = group.delta.lost = self.groups.locked
         elif group is not None:

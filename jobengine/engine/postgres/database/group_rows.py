@@ -106,14 +106,14 @@ class GroupRow:
     running: int
     failed: int
     served: int
-    #: How often its ready jobs or its place were changed; -1 for a row that is not there.
+    #: How often the group's ready jobs or its place were changed; -1 for a row that is not there.
     rev: int
-    #: The texts of its settings and of its gate.
+    #: The texts of the group's settings and gate.
     settings: str | None
     gate: str | None
     #: The columns by which groups are ordered, or None if it has no place in turn.
     place: tuple[int, float, int, int] | None
-    #: Whether its settings or its gate can't be read: then none of its jobs is claimed.
+    #: Whether the group's settings or gate can't be read: then none of its jobs is claimed.
     damaged: bool
 
 
@@ -149,7 +149,7 @@ def _opened(rows: Rows, queue: Queue, kind: str, sealed: bytes) -> str | None:
 
 def counted_in(job: Job) -> int | None:
     """
-    The count in which a job's group counts the job: 0 ready, 1 delayed, 2 in progress, 3 failed; None if in none. A job
+    The index of the count in which a group counts a job: 0 ready, 1 delayed, 2 in progress, 3 failed; or None. A job
     that waits for others counts as delayed.
     """
     place = place_of(job.standing)
@@ -196,9 +196,9 @@ class GroupDelta(Struct, eq=False, gc=False):
 
     counts: _Counts = _UNCHANGED
     is_touched: bool = False
-    #: Whether it got a job that was not counted there before: then the group may have no row.
+    #: Whether the group got a job that it did not count before: then the group may have no row.
     is_entered: bool = False
-    #: Whether its gate is set or removed: before the first gate, the row has no digest of a gate.
+    #: Whether the group's gate is set or removed: before the first gate, the row has no digest of a gate.
     is_gated: bool = False
     #: Whether any job that was ready here is not ready any more, or has another rank or group.
     lost: bool = False

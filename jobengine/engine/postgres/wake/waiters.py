@@ -78,7 +78,7 @@ class _QueueChange:
 
     #: The number of jobs that have become ready.
     jobs: int = 0
-    #: The combinations of tags of these jobs.
+    #: The combinations of tags of the jobs that have become ready.
     kinds: set[tuple[str, ...]] = field(factory=set)
     #: Whether the change concerns all waiters, as a reconfiguration does.
     concerns_all: bool = False
