@@ -157,7 +157,7 @@ def _and_above(name: str) -> Iterator[str]:
     yield ""
 
 
-def test_the_check_of_the_rooms_finds_imports() -> None:
+def test_the_architecture_check_finds_the_imports_of_a_module() -> None:
     assert {"core.model", "core.tables"} <= set(ours(PACKAGE / "core" / "expiring.py"))
     assert {"engine.door", "core.commands"} <= set(ours(PACKAGE / "web" / "api.py"))
     assert "klein" in {room_of(name) for name in imports(PACKAGE / "web" / "api.py")}

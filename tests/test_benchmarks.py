@@ -92,13 +92,13 @@ def test_a_stopped_run_keeps_the_figures_measured_so_far(tmp_path: Path, monkeyp
     assert "old" not in page.read_text()
 
 
-def test_the_tables_of_the_page_match_the_recorded_figures(tmp_path: Path) -> None:
+def test_the_tables_of_the_performance_page_match_the_recorded_figures(tmp_path: Path) -> None:
     (page := tmp_path / "page.md").write_text(best_figures.PERFORMANCE.read_text())
     best_figures.write_tables(best_figures.FIGURES.read_text(), page)
     assert page.read_text() == best_figures.PERFORMANCE.read_text()
 
 
-def test_the_sizes_on_the_page_match_the_recorded_figures(tmp_path: Path) -> None:
+def test_the_table_of_the_sizing_page_matches_the_recorded_figures(tmp_path: Path) -> None:
     (page := tmp_path / "page.md").write_text(best_figures.SIZING.read_text())
     best_figures.write_sizes(best_figures.FIGURES.read_text(), page)
     assert page.read_text() == best_figures.SIZING.read_text()

@@ -77,7 +77,7 @@ def _is_stored(node: ast.Attribute) -> bool:
     "path",
     [f"http/{name}.py" for name in ("channel", "direct_write", "request", "site", "stream")] + ["web/router.py"],
 )
-def test_the_server_uses_no_other_private_name_of_twisted(path: str) -> None:
+def test_the_server_uses_no_unlisted_private_name_of_twisted(path: str) -> None:
     tree = ast.parse((SOURCE / path).read_text())
     used = {
         node.attr

@@ -63,7 +63,7 @@ def test_a_cron_line_that_debians_cron_or_cronsim_accepts_is_accepted(line: str)
     assert next(TIMETABLE.following(line, "UTC", 0)) > 0
 
 
-def test_times_of_a_line_end_with_the_year_9999() -> None:
+def test_the_times_of_a_cron_line_end_with_the_year_9999() -> None:
     latest = 253_402_300_799_000
     for zone in ("UTC", "Europe/Berlin", "America/New_York"):
         assert 1 <= len(list(TIMETABLE.following("0 0 * * *", zone, latest - 3 * 86_400_000))) <= 3

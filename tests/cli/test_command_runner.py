@@ -127,7 +127,7 @@ def test_progress_is_reported_even_if_the_command_ends_before_the_runner_reads()
         ("true", 0),
     ],
 )
-def test_the_last_number_written_to_the_hold_descriptor_is_the_hold(writes: str, hold: int) -> None:
+def test_the_last_number_written_to_the_hold_descriptor_is_the_hold_time(writes: str, hold: int) -> None:
     said: list[int] = []
     ending = _sh(f"{writes} > /dev/fd/$JOBENGINE_HOLD; echo 10 > /dev/fd/$JOBENGINE_PROGRESS; exit 75", said=said)
     assert verdict(ending) == Verdict("release", hold=hold)

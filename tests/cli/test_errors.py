@@ -57,7 +57,7 @@ def _groups(*errors: str | None) -> list[FailureGroup]:
     ]
 
 
-def test_the_command_errors_prints_a_line_for_each_kind_of_error(shell: Shell) -> None:
+def test_jobengine_errors_prints_a_line_for_each_kind_of_error(shell: Shell) -> None:
     shell.mail.answers["failures"] = _groups(_REFUSED, "x\x1b[2J", None)
     first, second, third = shell("errors", "mail").stdout.splitlines()
     assert first == f"9\t2027-01-15T08:00:00Z\t2027-01-15T08:01:40Z\tkind-0\t{_REFUSED}"
@@ -65,20 +65,20 @@ def test_the_command_errors_prints_a_line_for_each_kind_of_error(shell: Shell) -
     assert third.endswith("\tkind-2\tno error was given")
 
 
-def test_the_command_errors_with_json_prints_the_answer_of_the_server_unchanged(shell: Shell) -> None:
+def test_jobengine_errors_with_json_prints_the_servers_answer_unchanged(shell: Shell) -> None:
     shell.mail.answers["failures"] = _groups(_REFUSED)
     (line,) = shell("errors", "mail", "--json").stdout.splitlines()
     assert json.loads(line) == shell.mail.answers["failures"][0].raw
 
 
-def test_the_command_errors_ends_with_the_count_of_jobs_that_are_not_listed(shell: Shell) -> None:
+def test_jobengine_errors_ends_with_the_count_of_jobs_in_unlisted_kinds(shell: Shell) -> None:
     shell.mail.answers |= {"failures": _groups("a"), "dropped_failures": 1_200}
     note = "Jobs of kinds beyond the 1,000 most frequent, which are not listed: 1,200.\n"
     assert shell("errors", "mail").stderr == note
     assert shell("errors", "mail", "--json").stdout.splitlines()[1:] == ['{"dropped":1200}']
 
 
-def test_the_command_errors_reports_an_empty_or_cut_list(shell: Shell) -> None:
+def test_jobengine_errors_reports_an_empty_or_cut_list(shell: Shell) -> None:
     assert shell("errors", "mail").stderr == "No job of 'mail' has failed or is to be tried again.\n"
     shell.mail.answers["failures"] = _groups("a", "b", "c")
     done = shell("errors", "mail", "--limit", "2")
@@ -107,7 +107,7 @@ def test_errors_and_status_name_the_dead_letter_queue(shell: Shell) -> None:
         ("queued", {"delay_seconds": 0}, "1 job was queued already, and has no delay now."),
     ],
 )
-def test_retry_of_one_job_ends_its_delay_if_it_is_queued_already(
+def test_retry_of_one_job_queues_the_job_or_ends_the_delay_of_a_queued_job(
     shell: Shell, state: str, changes: dict[str, Any], told: str
 ) -> None:
     shell.mail.answers["get"] = job_of(state=state)
@@ -143,7 +143,7 @@ def _no_failed_but_retrying(shell: Shell, monkeypatch: pytest.MonkeyPatch, retry
     ],
 )
 @pytest.mark.parametrize("how", ["--dry-run", "--yes"])
-def test_a_retry_that_matches_only_retrying_jobs_names_the_command_for_them(
+def test_a_retry_that_matches_no_failed_job_names_the_command_for_retrying_jobs(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, line: str, advised: str, how: str
 ) -> None:
     _no_failed_but_retrying(shell, monkeypatch, 3)
@@ -156,7 +156,7 @@ def test_a_retry_that_matches_only_retrying_jobs_names_the_command_for_them(
 
 
 @pytest.mark.parametrize("options", ["--state failed", "--cancelled", "--all --json"])
-def test_retry_gives_no_advice_on_retrying_jobs_if_it_was_for_others_or_prints_json(
+def test_a_retry_by_state_or_of_cancelled_jobs_or_with_json_gives_no_advice_on_retrying_jobs(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, options: str
 ) -> None:
     _no_failed_but_retrying(shell, monkeypatch, 3)
@@ -164,7 +164,9 @@ def test_retry_gives_no_advice_on_retrying_jobs_if_it_was_for_others_or_prints_j
     assert len(shell.mail.asked) == 1
 
 
-def test_the_option_retrying_of_retry_selects_queued_jobs(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_with_the_option_retrying_makes_jobs_ready_that_wait_for_their_retry(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _no_failed_but_retrying(shell, monkeypatch, 3)
     counted = shell("retry", "mail", "--retrying", "--dry-run").stderr
     assert counted == "3 jobs would be made ready before their retry is due.\n"

@@ -33,7 +33,7 @@ def _uids(data: bytes, name: str | None = None, batch: str | None = None) -> lis
     return uids
 
 
-def test_the_uid_of_a_line_depends_only_on_the_file_the_import_name_and_the_batch() -> None:
+def test_the_uid_of_a_line_depends_only_on_its_file_and_on_import_name_and_batch() -> None:
     uids = _uids(LINES)
     assert uids == _uids(LINES)
     assert len(set(uids)) == 3
@@ -165,7 +165,7 @@ def test_a_file_that_was_added_with_other_options_needs_another_import_name(shel
     assert "correct the file" not in done.stderr
 
 
-def test_another_conflict_of_an_added_file_is_shown_as_it_is(shell: Shell, tmp_path: Path) -> None:
+def test_the_error_of_a_draining_queue_for_a_file_of_jobs_is_shown_unchanged(shell: Shell, tmp_path: Path) -> None:
     shell.mail.answers["add_in_chunks"] = Conflict("The queue is draining.", status=409)
     said = shell("add", "mail", "--many", _file(tmp_path)).stderr
     assert "The queue is draining." in said

@@ -87,7 +87,7 @@ def test_move_by_uid_reports_each_job_that_stays(shell: Shell, reason: str, code
     ]
 
 
-def test_the_refusal_of_a_malformed_uid_is_about_this_uid(shell: Shell) -> None:
+def test_the_error_of_a_move_by_uid_names_the_malformed_uid(shell: Shell) -> None:
     shell.mail.answers["move"] = BadRequest("uids[0] must be a UUID in lower case.", status=400)
     done = shell("move", "mail", "other", "0b8c9e1c")
     assert (done.exit_code, done.stderr) == (1, "jobengine: 0b8c9e1c: The uid must be a UUID in lower case.\n")

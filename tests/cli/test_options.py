@@ -208,7 +208,9 @@ def test_cancel_all_does_not_report_finished_jobs_as_cancelled(shell: Shell) -> 
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", '{"n": 1}\n{"n": 2}\n'])
-def test_a_file_that_is_no_content_gets_advice_to_add_its_lines(shell: Shell, tmp_path: Path, text: str) -> None:
+def test_adding_a_file_that_is_not_one_json_object_advises_the_option_many(
+    shell: Shell, tmp_path: Path, text: str
+) -> None:
     path = tmp_path / "jobs.csv"
     path.write_text(text)
     done = shell("add", "mail", f"@{path}")
@@ -217,7 +219,7 @@ def test_a_file_that_is_no_content_gets_advice_to_add_its_lines(shell: Shell, tm
     assert "--many" not in shell("update", "mail", UID, "--content", f"@{path}").stderr
 
 
-def test_an_option_of_another_name_is_refused_with_a_suggestion(shell: Shell) -> None:
+def test_the_option_tz_of_schedule_add_is_refused_and_timezone_suggested(shell: Shell) -> None:
     said = shell("schedule", "add", "mail", "nightly", "--cron", "@daily", "--tz", "Europe/Berlin").stderr
     assert "Did you mean '--timezone'?" in said
     assert "--timezone" not in shell("add", "mail", "{}", "--tz", "UTC").stderr

@@ -120,7 +120,9 @@ def test_schedule_configure_changes_only_what_is_given(
 
 
 @pytest.mark.parametrize("given", [(), ("--cron", "@daily", "--every", "5m")])
-def test_schedule_configure_needs_a_change_and_not_two_times(shell: Shell, given: tuple[str, ...]) -> None:
+def test_schedule_configure_refuses_no_change_and_cron_together_with_every(
+    shell: Shell, given: tuple[str, ...]
+) -> None:
     assert shell("schedule", "configure", "mail", "nightly", *given).exit_code == 2
     assert shell.engine.made == []
 

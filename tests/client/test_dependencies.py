@@ -113,7 +113,7 @@ def test_a_new_job_without_dependants_can_be_added_many_times() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"uid": None}])
-def test_the_uid_of_a_new_job_is_that_of_its_last_add_and_fixed_once_it_is_read(options: Any) -> None:
+def test_a_new_job_gets_another_uid_at_each_add_until_its_uid_is_read(options: Any) -> None:
     queue, pool = queue_with(_added)
     new = NewJob({}, **options)
     queue.add_many([new, new])

@@ -165,7 +165,7 @@ def test_reset_group_sends_the_name_of_the_group() -> None:
     "wrong",
     [{}, {"group": ""}, {"group": 5}, {"group": "g", "own": 5}, {"group": "g", "own": {"rate": {"count": "5"}}}],
 )
-def test_an_answer_with_a_malformed_group_is_not_from_a_jobengine(wrong: Any) -> None:
+def test_an_answer_with_a_malformed_group_is_refused_as_not_from_a_jobengine(wrong: Any) -> None:
     queue, _ = queue_with([answer(200, wrong), answer(200, {"groups": [wrong], "next_cursor": None})])
     with pytest.raises(NotJobEngine):
         queue.group("g")
@@ -240,7 +240,7 @@ def test_an_explanation_says_what_holds_a_job() -> None:
     assert (free.held_by, free.holders, free.opens) == (None, (), None)
 
 
-def test_an_answer_with_malformed_holders_is_not_from_a_jobengine() -> None:
+def test_an_answer_with_malformed_holders_is_refused_as_not_from_a_jobengine() -> None:
     queue, _ = queue_with([answer(200, {"uid": "u", "holders": [{"state": "inprogress"}]})])
     with pytest.raises(NotJobEngine):
         queue.explain("u")

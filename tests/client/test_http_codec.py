@@ -72,7 +72,7 @@ def test_an_answer_that_is_not_http_breaks_the_connection() -> None:
         ResponseParser().feed(b"SSH-2.0-OpenSSH\r\n")
 
 
-def test_an_answer_in_tls_is_named_with_advice() -> None:
+def test_an_answer_in_tls_is_an_error_that_advises_https() -> None:
     with pytest.raises(Broken, match=r"^it speaks TLS; use https:// instead of http://$"):
         ResponseParser().feed(b"\x15\x03\x01\x00\x02\x02\x46")
 
@@ -119,7 +119,7 @@ def test_a_request_with_a_body_over_1_mib_names_its_queue_in_the_query() -> None
     ("url", "host", "port"),
     [("http://a", "a", 80), ("https://a", "a", 443), ("http://[::1]:6006", "::1", 6006), ("http://a:1/", "a", 1)],
 )
-def test_a_url_has_scheme_host_port_and_path(url: str, host: str, port: int) -> None:
+def test_host_and_port_are_read_from_a_url(url: str, host: str, port: int) -> None:
     address = Address(url)
     assert (address.host, address.port) == (host, port)
 

@@ -51,7 +51,7 @@ async def test_the_asyncio_client_iterates_lists_too(
     assert [item.raw[key] async for item in call(queue)] == ["a"]
 
 
-def test_failures_counts_the_jobs_of_groups_that_are_not_listed() -> None:
+def test_dropped_failures_returns_the_number_of_jobs_in_unlisted_groups() -> None:
     asked: list[object] = []
 
     def reply(request: Request) -> Response:

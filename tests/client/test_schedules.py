@@ -188,7 +188,7 @@ def test_a_missing_schedule_is_distinguished_from_a_missing_queue(detail: str, e
         {"name": "n", "firings": [{"time": 1_800_000_000}]},
     ],
 )
-def test_an_answer_with_a_malformed_schedule_is_not_from_a_jobengine(wrong: Any) -> None:
+def test_an_answer_with_a_malformed_schedule_is_refused_as_not_from_a_jobengine(wrong: Any) -> None:
     queue, _ = queue_with([answer(200, wrong), answer(200, {"schedules": [wrong], "next_cursor": None})])
     with pytest.raises(NotJobEngine):
         queue.schedules.get("n")

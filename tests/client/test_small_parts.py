@@ -191,7 +191,7 @@ def test_the_repr_of_an_answer_is_short_and_has_no_lease_and_no_content() -> Non
     assert "ada" not in repr(NewJob({"to": "ada@example.org"}, priority=1))
 
 
-def test_the_repr_of_an_explanation_has_what_explains() -> None:
+def test_the_repr_of_an_explanation_has_its_reason_and_only_details_that_are_set() -> None:
     said = {"uid": "u", "state": "queued", "reason": "Its group is full."}
     held = Explanation({**said, "held_by": "group_limit", "ahead": 0, "paused": False})
     short = "Explanation(uid='u', state='queued', reason='Its group is full.'"

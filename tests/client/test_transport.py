@@ -286,9 +286,7 @@ def _stream(text: str) -> bytes:
 
 @BOTH
 @in_loop
-async def test_a_stream_cut_before_its_first_event_is_resumed_after_the_id_at_its_start(
-    server: Server, kind: Any
-) -> None:
+async def test_a_stream_cut_before_its_first_event_is_resumed_after_its_start_id(server: Server, kind: Any) -> None:
     server.replies.put(_stream(":\n\nid: a-7\n\n"))
     server.replies.put(_stream('id: a-8\nevent: job\ndata: {"uid":"u","before":null,"state":"queued","at":1.5}\n\n'))
     engine = kind(server.url, access_key="k")

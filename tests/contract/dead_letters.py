@@ -165,7 +165,7 @@ class DeadLetterContract(Contract):
         (event,) = events_of(next_one.answer)
         assert (event.before, event.state, event.not_moved) == (State.INPROGRESS, State.FAILED, BATCH)
 
-    def test_only_one_of_two_failed_jobs_gets_the_last_room_in_the_dead_letter_queue(self, ask: Asker) -> None:
+    def test_only_one_of_two_failed_jobs_gets_the_last_free_place_in_the_dead_letter_queue(self, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.ask(c.ChangeQueue, OTHER, max_jobs=1)
         jobs = [ask.add() for _ in range(2)]

@@ -271,7 +271,7 @@ class RatesContract(Contract):
         world.advance(0.001)
         assert letters(bulk(ask)) == "aabb."
 
-    def test_a_rate_counts_every_attempt_except_claims_that_the_server_returns(self, world: World, ask: Asker) -> None:
+    def test_a_rate_counts_every_claim_except_claims_that_the_server_undoes(self, world: World, ask: Asker) -> None:
         ask.reconfigure(group_limits=Limits(rate=Rate(2, 60)))
         add_all(ask, "aa")
         first = ask.hold()

@@ -57,7 +57,7 @@ class HistoryContract(Contract):
         world.advance(HOUR)
         assert list(ask.ask(c.ReadHistory).hours["added"][-3:]) == [1, 2, 0]
 
-    def test_times_and_the_last_claim_of_the_stats_are_those_since_the_start(self, world: World, ask: Asker) -> None:
+    def test_a_restart_clears_the_times_and_the_last_claim_in_the_stats(self, world: World, ask: Asker) -> None:
         ask.add()
         ask.update(ask.hold(), State.COMPLETE)
         stats = ask.ask(c.ReadStats)

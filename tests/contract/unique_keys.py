@@ -130,7 +130,7 @@ class UniqueKeysContract(Contract):
         assert put(ask)[1] == "kept"
         assert ask.counts() == {State.INPROGRESS: 3}
 
-    def test_a_bulk_add_replaces_stored_jobs_and_its_own_earlier_jobs_or_if_refused_no_job(
+    def test_a_bulk_add_replaces_stored_jobs_and_its_own_earlier_jobs_but_none_if_refused(
         self, world: World, ask: Asker
     ) -> None:
         first, _ = put(ask, REPLACE, 1)

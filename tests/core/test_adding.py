@@ -191,7 +191,7 @@ def test_a_bulk_add_adds_all_jobs_in_order_or_names_the_first_bad_job_and_adds_n
     assert [job.spec for job in world.list()[1:]] == [one.job.spec for one in added]
 
 
-def test_a_uid_that_two_different_jobs_of_a_request_have_is_not_said_to_be_in_the_queue(world: World) -> None:
+def test_the_error_for_two_different_jobs_with_one_uid_says_that_both_are_in_the_request(world: World) -> None:
     with pytest.raises(BadItem, match=r"^jobs\[2\]: An earlier job of this request has the uid") as caught:
         world.add_all(new(uid=UID), new(), new(uid=UID, priority=1))
     assert type(caught.value.why) is UidTaken

@@ -169,7 +169,7 @@ def test_jobs_already_at_their_new_places_in_line_are_not_changed_again() -> Non
     assert order != world.tables.queues["q"].queue.order
 
 
-def test_an_order_that_has_been_replaced_by_a_newer_order_can_not_be_marked_as_settled() -> None:
+def test_a_replaced_order_can_not_be_marked_as_settled_even_if_it_was_set_again() -> None:
     world = Aged(None)
     world.set_up(seconds_per_priority=60)
     first = world.tables.queues["q"].queue.order

@@ -89,7 +89,7 @@ def test_a_delay_requested_by_the_worker_replaces_the_computed_delay(world: Worl
 
 
 @given(st.integers(0, 1 << 63), st.integers(1, 1 << 63), st.uuids(version=4).map(str))
-def test_a_retry_delay_doubles_at_each_attempt_give_or_take_a_tenth_up_to_a_day(
+def test_a_retry_delay_doubles_at_each_attempt_within_ten_percent_and_never_exceeds_a_day(
     seconds: int, attempts: int, uid: str
 ) -> None:
     world = World()

@@ -41,7 +41,7 @@ def where(world: World) -> dict[str, list[str]]:
     return {name: [job.spec.uid for job in world.list(name)] for name in QUEUES}
 
 
-def test_a_dead_letter_queue_that_is_set_can_be_set_again_even_if_it_has_one_itself(world: World) -> None:
+def test_setting_the_same_dead_letter_queue_again_succeeds_even_if_it_has_its_own(world: World) -> None:
     world.create("later")
     world.set_up("dead", dead_letter=("later", None))
     world.set_up(dead_letter=("dead", 9))

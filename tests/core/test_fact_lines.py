@@ -76,14 +76,14 @@ def test_content_is_kept_byte_for_byte(content: bytes) -> None:
         JobAdded, st.text(alphabet='a,"\\\\]'), st.builds(Job, random_facts.any_specs, random_facts.any_standings)
     )
 )
-def test_a_line_joined_from_texts_equals_the_line_encoded_from_values(fact: JobAdded) -> None:
+def test_an_export_line_built_from_the_text_of_a_record_equals_a_line_built_from_values(fact: JobAdded) -> None:
     record = encode(fact)
     plain = fact_lines._plain_line(record)
     with_values = job_line(record, encode(JobChanged(fact.queue, fact.job.spec.uid, fact.job.standing)))
     assert plain in (None, with_values)
 
 
-def test_the_line_of_a_usual_job_is_joined_from_texts() -> None:
+def test_the_export_line_of_a_usual_job_is_built_from_the_text_of_its_record() -> None:
     record = encode(JobAdded("mail", golden.job(1)))
     assert fact_lines._plain_line(record) == job_line(record)
     assert fact_lines._plain_line(encode(JobAdded("a,b", golden.job(1)))) is None

@@ -193,7 +193,7 @@ def test_a_list_of_failures_counts_the_jobs_of_groups_left_out(world: World) -> 
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_explain_says_that_a_dropped_failure_group_has_at_least_the_explained_job(world: World) -> None:
+def test_explain_gives_only_a_lower_bound_for_the_size_of_a_dropped_failure_group(world: World) -> None:
     failed = []
     for name in "aabbcd":
         uid = world.add().spec.uid
@@ -227,7 +227,7 @@ def test_the_smallest_failure_groups_are_dropped_and_of_equally_small_groups_the
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_removing_a_job_from_before_the_drop_of_its_group_leaves_the_count_since_the_drop() -> None:
+def test_removing_a_job_that_failed_before_the_drop_of_its_group_keeps_the_later_count() -> None:
     index, jobs = _dropping(*"abbccda")
     assert index.alike("a") == Alike(1, 6, at_least=True)
     _replace(index, jobs, "0", None)

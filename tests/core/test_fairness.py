@@ -54,7 +54,7 @@ class Tenants(World):
 
 
 @pytest.mark.parametrize("slots", [1, 8, 40])
-def test_an_idle_group_waits_for_at_most_one_claim_more_than_there_are_groups(slots: int) -> None:
+def test_the_first_job_of_an_idle_group_waits_for_at_most_one_claim_per_group_and_one_more(slots: int) -> None:
     tenants = Tenants(slots)
     tenants.add_jobs("loud", JOBS)
     tenants.fill()

@@ -67,7 +67,7 @@ def test_a_search_finds_decoded_characters_and_not_their_escapes() -> None:
 
 
 @pytest.mark.parametrize("content", [b'{"a":1,"b":"x"}', b'{"a":1,"b":"\\n"}'])
-def test_a_search_matches_white_space_as_sent_in_content_with_or_without_escapes(content: bytes) -> None:
+def test_a_search_matches_white_space_in_the_content_exactly_as_sent(content: bytes) -> None:
     assert holds(content, '"a":1,"b"')
     assert not holds(content, '"a": 1')
 

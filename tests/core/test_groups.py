@@ -43,7 +43,7 @@ def test_explain_names_the_limit_of_a_group_and_its_holders() -> None:
 
 
 @pytest.mark.parametrize(("order", "most"), [(GroupOrder.ARRIVAL, 1_100), (GroupOrder.FAIR, 1_101)])
-def test_beyond_a_thousand_jobs_explain_counts_the_jobs_ahead_by_priority_only(order: GroupOrder, most: int) -> None:
+def test_explain_counts_more_than_a_thousand_jobs_ahead_by_priority_only(order: GroupOrder, most: int) -> None:
     world = Grouped(group_order=order)
     jobs = [c.NewJob(content=b"{}", group=f"g{number}") for number in range(1_102)]
     uids = [added.job.spec.uid for added in world.add_all(*jobs)]
@@ -155,7 +155,9 @@ def test_explain_names_the_limits_of_the_queue(limits: Limits, by: str) -> None:
         ({"group_limits": Limits(in_progress=2, rate=Rate(1, 60))}, "group_rate"),
     ],
 )
-def test_explain_names_what_is_used_up_before_what_the_jobs_ahead_will_use_up(flow: dict[str, Limits], by: str) -> None:
+def test_explain_prefers_an_exhausted_limit_to_a_limit_that_the_jobs_ahead_will_exhaust(
+    flow: dict[str, Limits], by: str
+) -> None:
     world = Grouped(**flow)
     last = [world.add(group="a") for _ in range(4)][-1]
     world.hold()
@@ -252,7 +254,7 @@ def test_a_release_with_a_hold_holds_the_queue_if_the_job_has_no_group() -> None
     assert world.claim() is not None
 
 
-def test_a_claim_that_the_server_returns_does_not_count_towards_the_rate() -> None:
+def test_a_claim_that_the_server_undoes_does_not_count_towards_the_rate() -> None:
     world = Grouped(limits=Limits(rate=Rate(1, 60)), group_limits=Limits(rate=Rate(1, 60)))
     world.add(group="a")
     job = world.hold()

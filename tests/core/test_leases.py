@@ -116,7 +116,7 @@ def test_any_update_by_a_holder_extends_its_lease(world: World) -> None:
         assert world.update(uid, lease=lease, **changes).lease_expires == world.now + 10_000
 
 
-def test_latest_change_returns_when_a_job_in_progress_last_changed(world: World) -> None:
+def test_latest_change_is_the_time_of_the_last_change_of_a_job_in_progress(world: World) -> None:
     world.add()
     assert latest_change(world.tables) == 0
     world.now += 7

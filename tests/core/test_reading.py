@@ -239,12 +239,14 @@ def test_queues_are_listed_page_by_page_in_order_of_name() -> None:
 
 
 @pytest.mark.parametrize("uid", ["0b8c9e1c", "0b8c9e1c-4c1e", "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a1"])
-def test_the_error_for_a_missing_job_says_whether_its_uid_may_be_a_part_of_another(world: World, uid: str) -> None:
+def test_the_error_for_a_missing_job_says_if_its_uid_looks_incomplete(world: World, uid: str) -> None:
     with pytest.raises(JobNotFound, match="only a part of its uid"):
         world.read(uid)
 
 
 @pytest.mark.parametrize("uid", ["0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11", "invoice-1", "deadbeef", "0b8c"])
-def test_the_error_for_a_missing_job_is_plain_if_its_uid_looks_whole(world: World, uid: str) -> None:
+def test_the_error_for_a_missing_job_with_a_complete_uid_does_not_call_the_uid_incomplete(
+    world: World, uid: str
+) -> None:
     with pytest.raises(JobNotFound, match=r"may have been deleted or have expired\.$"):
         world.read(uid)

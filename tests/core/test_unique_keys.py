@@ -61,14 +61,14 @@ def test_a_job_that_is_queued_again_holds_its_key_again(world: World) -> None:
     assert put(world, STARTED) == (world.read(first.spec.uid), "kept")
 
 
-def test_a_job_whose_claim_is_returned_holds_its_unique_key_again(world: World) -> None:
+def test_a_job_whose_claim_is_undone_holds_its_unique_key_again(world: World) -> None:
     first, _ = put(world, STARTED)
     held = world.hold()
     world.ask(ReturnClaims(queue="q", access_key=KEY, claims=((held.spec.uid, held.standing.lease or ""),)))
     assert put(world, STARTED)[0].spec.uid == first.spec.uid
 
 
-def test_with_two_queued_holders_if_queued_keep_returns_the_older_and_if_queued_replace_the_newer(world: World) -> None:
+def test_of_two_queued_holders_of_a_key_keep_returns_the_older_and_replace_changes_the_newer(world: World) -> None:
     first, _ = put(world, STARTED, max_attempts=2)
     world.hold()
     second, how = put(world, STARTED)
@@ -146,7 +146,7 @@ def test_a_retried_job_holds_its_lost_key_again(world: World) -> None:
     assert put(world) == (world.read(first.spec.uid), "kept")
 
 
-def test_a_finished_job_holds_its_unique_key_even_if_an_add_has_if_running_add(world: World) -> None:
+def test_an_add_with_if_running_add_does_not_take_the_key_of_a_finished_job(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=60, if_running=IfInProgress.ADD))
     world.update(first.spec.uid, State.COMPLETE)
     assert outcome(world, BESIDE) == "kept"

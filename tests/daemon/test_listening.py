@@ -59,7 +59,7 @@ def test_the_error_for_a_port_in_use_says_how_to_choose_another_port() -> None:
         listener("tcp:6006", Factory(), _Reactor(taken)).startService()
 
 
-def test_other_errors_of_listening_are_reported_unchanged() -> None:
+def test_a_listening_error_other_than_a_port_in_use_is_reported_unchanged() -> None:
     denied = CannotListenError("127.0.0.1", 80, OSError(errno.EACCES, os.strerror(errno.EACCES)))
     with pytest.raises(CannotListenError) as raised:
         listener("tcp:80", Factory(), _Reactor(denied)).startService()
@@ -70,12 +70,12 @@ def test_an_endpoint_with_tls_is_announced_as_https(tmp_path: Path) -> None:
     assert _announced(f"tls:{tmp_path}:6443:interface=127.0.0.1") == "https://127.0.0.1:6443"
 
 
-def test_a_tls_endpoint_finds_its_directory_with_escapes(tmp_path: Path) -> None:
+def test_an_escaped_colon_in_the_directory_of_a_tls_endpoint_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "a:b").mkdir()
     assert _announced(rf"tls:{tmp_path}/a\:b:6443") == "https://[::]:6443"
 
 
-def test_certificates_of_issuers_beside_the_servers_own_cause_a_warning(tmp_path: Path) -> None:
+def test_a_certificate_file_of_which_only_the_first_certificate_is_sent_causes_a_warning(tmp_path: Path) -> None:
     one, full = tmp_path / "a:one.pem", tmp_path / "full.pem"
     one.write_text("-----BEGIN CERTIFICATE-----\n")
     full.write_text(one.read_text() * 2)

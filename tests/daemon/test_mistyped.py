@@ -47,13 +47,13 @@ def test_variables_of_other_programs_are_not_reported(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["abc-7", "an admin key of clients"])
-def test_the_clients_variable_for_the_admin_key_gives_a_hint_to_a_server_without_one(value: str) -> None:
+def test_the_variable_jobengine_admin_key_causes_a_hint_at_a_server_without_an_admin_key(value: str) -> None:
     (hint,) = hints({"JOBENGINE_ADMIN_KEY": value}, has_admin_key=False)
     assert "reads ADMIN_KEY" in hint
     assert value not in hint
 
 
-def test_a_server_with_an_admin_key_or_other_variables_of_clients_gives_no_hint() -> None:
+def test_client_variables_cause_no_hint_if_the_server_has_an_admin_key_or_they_name_none() -> None:
     assert hints({"JOBENGINE_ADMIN_KEY": "abc-7"}, has_admin_key=True) == ()
     others = dict.fromkeys(("JOBENGINE_URL", "JOBENGINE_ACCESS_KEY", "JOBENGINE_PROFILE", "JOBENGINE_QUEUE"), "abc-7")
     assert hints({**others, "JOBENGINE_ADMIN_KEY": ""}, has_admin_key=False) == ()

@@ -43,7 +43,7 @@ def test_the_error_for_a_wrong_secret_from_a_key_file_names_the_file(db: Path) -
     assert f"It came from {db}.key; " in _error_text(db)
 
 
-def test_no_advice_is_added_to_other_errors_or_to_the_error_for_an_empty_key_file(db: Path) -> None:
+def test_the_errors_for_an_empty_key_file_and_for_a_locked_database_get_no_advice(db: Path) -> None:
     Path(f"{db}.key").touch()
     source = SecretSource(read_settings({}, {"DB_PATH": str(db)}))
     with pytest.raises(WrongSecret) as raised:

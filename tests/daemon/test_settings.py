@@ -211,7 +211,7 @@ def test_a_secret_together_with_its_file_is_refused(variable: str) -> None:
         read(**{variable: "s", f"{variable}_FILE": "f"})
 
 
-def test_a_database_url_together_with_a_file_is_refused_by_the_names_that_are_set(tmp_path: Path) -> None:
+def test_the_error_for_a_database_url_together_with_a_file_names_both_settings(tmp_path: Path) -> None:
     (path := tmp_path / "url").write_text("postgresql://host/jobs")
     for options, settings, names in (
         ({}, {"DATABASE_URL": "postgresql://host/jobs", "DB_PATH": "j"}, "DATABASE_URL and DB_PATH"),

@@ -17,7 +17,7 @@ from jobengine.storage.errors import WrongSecret
         (ValueError(), Exit.COULD_NOT, "jobengine: ValueError\n"),
     ],
 )
-def test_the_reason_is_printed_or_else_the_class_of_the_error(
+def test_an_error_at_the_start_is_printed_by_its_text_or_if_it_has_none_by_its_class(
     capfd: pytest.CaptureFixture[str], error: Exception, code: Exit, line: str
 ) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -114,7 +114,7 @@ def test_an_event_id_of_another_queue_is_unknown(desk: Desk) -> None:
     assert Watching(desk, other.last()).moves == [None]
 
 
-def test_an_event_number_that_was_not_given_yet_is_unknown(desk: Desk) -> None:
+def test_an_event_number_not_yet_assigned_is_unknown(desk: Desk) -> None:
     first = Watching(desk)
     desk.told(desk.adding())
     stream, _, number = first.last().rpartition("-")
@@ -166,7 +166,7 @@ def test_a_limited_number_of_the_newest_events_of_all_queues_is_kept() -> None:
     assert len(feed._kept) == _KEPT
 
 
-def test_a_watch_can_be_resumed_after_the_id_at_its_start() -> None:
+def test_a_watch_without_an_event_can_be_resumed_after_its_start_id() -> None:
     feed = Feed(CountedIds())
     seen = publish(feed, "q", 2)
     pending = feed.events("q", [JobEffect("q", "3", None, job(3))], 0)

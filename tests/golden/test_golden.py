@@ -146,7 +146,7 @@ def test_a_golden_database_holds_exactly_the_listed_facts(name: str, tmp_path: P
 
 
 @each_database
-def test_a_golden_database_reads_to_exactly_the_listed_state(name: str, tmp_path: Path) -> None:
+def test_a_golden_database_is_read_as_exactly_the_listed_state(name: str, tmp_path: Path) -> None:
     journal, commits = opened(copied(name, tmp_path))
     journal.close(orderly=False)
     tables = Tables()

@@ -131,7 +131,7 @@ def test_the_identity_of_a_key_is_looked_up_once_and_cached_for_ten_seconds(
     assert _lines(events)[-1].notes == {"queue": "q"}
 
 
-def test_the_line_of_a_wrong_key_has_address_and_queue_in_every_call_but_no_name_of_a_missing_queue(
+def test_a_wrong_key_is_logged_with_its_address_and_with_the_queue_if_that_exists(
     server: MemoryServer, events: list[LogEvent]
 ) -> None:
     before = len(_lines(events))
@@ -145,7 +145,7 @@ def test_the_line_of_a_wrong_key_has_address_and_queue_in_every_call_but_no_name
     assert all(line.address != "-" and WRONG not in str(line) for line in lines)
 
 
-def test_the_line_of_a_wrong_key_that_came_with_a_long_body_has_the_queue(
+def test_a_wrong_key_sent_with_a_long_body_is_logged_with_the_queue(
     server: MemoryServer, events: list[LogEvent]
 ) -> None:
     head = request("PUT", "/api/v1/jobs?queueName=q", f"X-Access-Key: {WRONG}", f"Content-Length: {2 << 20}")
@@ -156,7 +156,7 @@ def test_the_line_of_a_wrong_key_that_came_with_a_long_body_has_the_queue(
 
 
 @pytest.mark.slow
-def test_the_line_of_a_dry_run_says_so(server: MemoryServer, events: list[LogEvent]) -> None:
+def test_a_dry_run_is_marked_in_its_log_line(server: MemoryServer, events: list[LogEvent]) -> None:
     add(server)
     for dry in ("true", "false"):
         assert server.call("DELETE", f"/api/v1/jobs?queueName=q&all=true&dry_run={dry}").json == {"matched": 1}
@@ -355,7 +355,7 @@ def test_a_log_line_has_the_client_the_request_and_its_outcome_with_quotes_only_
         ("x" * 100_000, f'"{"x" * 100}..."'),
     ],
 )
-def test_client_text_can_not_forge_fields_start_lines_or_flood_the_log(told: str, shown: str) -> None:
+def test_client_text_in_the_log_is_escaped_and_cut_so_that_it_forges_no_fields_or_lines(told: str, shown: str) -> None:
     line = _line(notes={"queue": told, "jobs": 3})
     assert str(line).endswith(f" queue={shown} jobs=3")
     assert len(json_lines({**_EVENT, "requests": Lines([line])})) < 500
@@ -373,7 +373,7 @@ def test_a_log_line_of_any_request_is_short_printable_and_has_a_fixed_number_of_
     assert json.loads(json_lines({**_EVENT, "requests": Lines([line])}))["status"] == 200
 
 
-def test_a_json_log_line_has_the_time_the_message_and_every_note() -> None:
+def test_a_json_log_line_has_time_and_message_and_every_field_of_the_request() -> None:
     line = _line(7, notes={"queue": "mail", "jobs": 3})
     assert json.loads(json_lines({**_EVENT, "requests": Lines([line])})) == {
         "time": "2027-01-15T08:00:00.500+00:00",

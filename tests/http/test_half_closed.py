@@ -51,7 +51,7 @@ def test_an_incomplete_request_of_a_half_closed_client_is_closed_at_once(server:
     assert len(connection.answers) == 1
 
 
-def test_half_closing_within_a_second_request_answers_the_first_and_drops_the_second(
+def test_half_closing_during_the_second_request_answers_the_first_and_drops_the_second(
     start: Callable[..., MemoryServer], stepped: Stepped
 ) -> None:
     server = start(engine_parts={"thread": stepped})

@@ -47,7 +47,7 @@ def test_a_browser_that_uses_an_ip_address_or_a_local_name_is_answered(server: M
         *["", "\xe9", "jobs\xe9", "%6cocalhost"],
     ],
 )
-def test_a_browser_that_uses_an_unknown_host_name_is_refused_and_told_the_setting(
+def test_the_refusal_of_a_browser_that_uses_an_unknown_host_name_names_the_setting(
     server: MemoryServer, host: str
 ) -> None:
     for header in (PAGE, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: none", "Origin: null"):
@@ -134,7 +134,7 @@ def test_a_host_name_with_a_dot_is_allowed_only_by_the_setting(garbage: bytes) -
 )
 @pytest.mark.parametrize("target", ["/test", "http://jobengine.test/test"])
 @pytest.mark.parametrize("in_pieces", [False, True])
-def test_a_request_has_exactly_one_host_header_or_no_host_header_in_http_1_0(
+def test_a_request_needs_exactly_one_host_header_which_only_http_1_0_may_omit(
     server: MemoryServer, headers: list[str], version: str, status: int, target: str, in_pieces: bool
 ) -> None:
     connection = Connection(server)

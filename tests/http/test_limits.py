@@ -223,7 +223,7 @@ def test_the_time_limits_of_requests_do_not_apply_to_answers(start: Callable[...
 # Keep-alive and pipelining
 
 
-def test_an_empty_line_before_a_request_changes_nothing(server: MemoryServer) -> None:
+def test_an_empty_line_before_a_request_is_ignored(server: MemoryServer) -> None:
     # Some old clients end a body with an empty line that the Content-Length does not count (RFC 9112, 2.2).
     absolute = b"\r\n" + request("GET", "http://x/test")
     assert [answer.status for answer in Connection(server).send(absolute * 2).answers] == [200, 200]

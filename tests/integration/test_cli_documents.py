@@ -13,7 +13,7 @@ from .shells import Shell
 PAGE = "docs/command-line.md"
 
 
-def test_every_command_of_the_page_is_run_in_order(make_daemon: MakeDaemon) -> None:
+def test_every_command_of_the_command_line_page_is_run_in_order(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"DB_PATH": "data/jobengine.jedb", "SECRET": ""}).start()
     ours = Shell(daemon, daemon.home)
     environment = {**ours.environment, "JOBENGINE_ACCESS_KEY": "", "JOBENGINE_ADMIN_KEY": ""}
@@ -33,7 +33,7 @@ def test_every_command_of_the_page_is_run_in_order(make_daemon: MakeDaemon) -> N
     assert left == {"jobengine.jedb", "jobengine.jedb.key", "jobengine.jedb.lock"}
 
 
-def test_the_profile_on_the_page_opens_its_queues(daemon: Daemon) -> None:
+def test_the_profile_on_the_command_line_page_opens_its_queues(daemon: Daemon) -> None:
     ours = Shell(daemon, daemon.home)
     path = daemon.home / ".config" / "jobengine" / "config.toml"
     path.parent.mkdir(parents=True)

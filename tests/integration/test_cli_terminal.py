@@ -126,7 +126,7 @@ def test_a_file_of_jobs_has_a_progress_bar(shell: Shell, terminal: Terminal) -> 
     assert "3000/3000" in terminal.wait_for("All 3,000 jobs of")
 
 
-def test_work_on_a_long_database_has_a_progress_bar(shell: Shell, terminal: Terminal) -> None:
+def test_checking_a_long_database_shows_a_progress_bar(shell: Shell, terminal: Terminal) -> None:
     path: Path = shell.home / "jobengine.jedb"
     write(path, [(b'["queue-deleted",1,"%b"]' % (b"x" * 100_000),)] * 30)
     terminal.type(f"clear; SECRET={shlex.quote(SECRET.decode())} jobengine db check jobengine.jedb; echo ended with $?")

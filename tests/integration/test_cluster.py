@@ -59,9 +59,7 @@ def _page(home: Path, url: str, heading: str, *which: int) -> str:
     return code.replace("/etc/jobengine", str(home)).replace("/var/lib/jobengine", str(home))
 
 
-def test_jobs_and_leases_move_into_a_database_and_back_as_the_page_says(
-    make_daemon: MakeDaemon, cluster: Cluster
-) -> None:
+def test_jobs_and_leases_move_to_postgresql_and_back_as_documented(make_daemon: MakeDaemon, cluster: Cluster) -> None:
     url = cluster.make_database("moved")
     first = make_daemon("first").start()
     (first.home / "secret").write_text(SECRET)
@@ -119,7 +117,7 @@ def test_migrate_needs_no_right_to_create_schemas_if_the_schema_exists(cluster: 
         assert schema.migrate(connection, SECRET.encode(), QUICK_KDF) == 0
 
 
-def test_the_secrets_for_docker_compose_are_made_as_the_page_says(tmp_path: Path) -> None:
+def test_the_secrets_for_docker_compose_are_made_as_the_postgresql_page_says(tmp_path: Path) -> None:
     shutil.copy(ROOT / "docker-compose.yml", tmp_path)
     code, _ = blocks("docs/postgresql.md", heading="## Ready-made files")
     assert code.count("up proxy") == 1
@@ -154,7 +152,7 @@ def test_a_dump_of_the_compose_cluster_is_made_and_restored_as_the_page_on_runni
             assert control.execute("SELECT count(*) FROM jobengine.job").fetchone() == (10,)
 
 
-def test_a_database_dump_is_made_restored_and_opened_as_the_page_says(
+def test_a_dump_of_postgresql_is_made_restored_and_opened_as_documented(
     cluster: Cluster, database: Database, tmp_path: Path
 ) -> None:
     database.clear()

@@ -151,7 +151,7 @@ def test_the_compose_cluster_file_starts_two_servers_with_few_rights_after_the_m
     assert (read.database_url is not None, read.secret is not None) == (True, True)
 
 
-def test_the_user_of_the_image_may_enter_the_start_directory_of_servers_on_postgresql() -> None:
+def test_in_the_compose_cluster_the_image_user_owns_the_servers_start_directory() -> None:
     (user,) = re.findall("^USER (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     (home,) = re.findall("^WORKDIR (/jobengine)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     uid, gid = user.split(":")
@@ -211,7 +211,7 @@ def test_nginx_uses_both_servers_and_after_a_failure_only_the_remaining_server(
         assert {client.add().status for _ in range(4)} == {201}
 
 
-def test_clients_behind_nginx_get_the_servers_own_error_while_postgresql_is_away_and_readyz_is_probed(
+def test_nginx_passes_on_the_servers_own_503_while_postgresql_is_down_despite_readyz_probes(
     make_daemon: MakeDaemon, tmp_path: Path
 ) -> None:
     with running() as cluster:

@@ -149,7 +149,7 @@ def host(daemon: Daemon, mail: Queue, tmp_path: Path) -> Host:
     return host
 
 
-def test_workers_are_installed_and_restarted_as_the_page_says(host: Host, mail: Queue) -> None:
+def test_workers_are_installed_and_restarted_as_the_deployment_page_says(host: Host, mail: Queue) -> None:
     install, start, restart = blocks(PAGE, "sh", "## systemd")
     try:
         host.run(install)
@@ -240,7 +240,7 @@ def test_the_manifests_scale_the_workers_by_the_capacity_of_a_pod() -> None:
     assert selector.items() <= pod["metadata"]["labels"].items()
 
 
-def test_keda_reads_the_wanted_number_of_workers_with_the_secret_that_the_page_creates(host: Host, mail: Queue) -> None:
+def test_keda_reads_the_wanted_number_of_workers_with_the_documented_secret(host: Host, mail: Queue) -> None:
     (code,) = blocks(PAGE, "sh", "## Kubernetes")
     host.run(code)
     secret = {path.name: path.read_text() for path in (host.root / "secret").iterdir()}

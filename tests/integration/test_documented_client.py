@@ -36,14 +36,14 @@ def _mail(daemon: Daemon) -> client.Queue:
     return queue
 
 
-def test_a_job_is_added_as_the_first_example_says(daemon: Daemon) -> None:
+def test_a_job_is_added_as_the_first_example_of_the_client_page_says(daemon: Daemon) -> None:
     said = _run(daemon, blocks(PAGE, "python")[0])
     (job,) = _mail(daemon).jobs()
     assert said.startswith(f"{job.uid} queued ")
     assert (job.content, job.priority, job.max_attempts, job.tags) == ({"to": "ada@example.org"}, 5, 3, ("news",))
 
 
-def test_jobs_are_added_as_the_page_says(daemon: Daemon) -> None:
+def test_jobs_are_added_as_the_client_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     said = _run(daemon, _section("## Add jobs"))
     assert said.split() == ["500", "1000", "1500", "2000", "2500"]
@@ -61,7 +61,7 @@ def test_a_web_handler_adds_a_job_and_does_not_hang_if_the_server_is_silent(daem
     assert done.stdout == "503 Please try again in a minute.\n"
 
 
-def test_jobs_are_worked_on_as_the_page_says(daemon: Daemon) -> None:
+def test_jobs_are_worked_on_as_the_client_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     uids = [mail.add({"to": f"{number}@example.org"}).uid for number in range(3)]
     _run(daemon, _section("## Work on jobs"))
@@ -69,7 +69,7 @@ def test_jobs_are_worked_on_as_the_page_says(daemon: Daemon) -> None:
     assert {mail.get(uid).worker for uid in uids} == {"mailer-1"}
 
 
-def test_jobs_wait_for_other_jobs_as_the_page_says(daemon: Daemon) -> None:
+def test_jobs_wait_for_other_jobs_as_the_client_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     said = _run(daemon, _section("## Let jobs wait for others")).splitlines()
     assert said[0] == "0% of 1000, 0 failed"
@@ -78,7 +78,7 @@ def test_jobs_wait_for_other_jobs_as_the_page_says(daemon: Daemon) -> None:
     assert len(list(mail.jobs(batch="import-7"))) == 1000
 
 
-def test_a_queue_is_read_and_changed_as_the_page_says(daemon: Daemon) -> None:
+def test_a_queue_is_read_and_changed_as_the_client_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     mail.add({"to": "x@example.org"}, tags=["news"])
     mail.claim()[0].fail("no route")
@@ -90,7 +90,7 @@ def test_a_queue_is_read_and_changed_as_the_page_says(daemon: Daemon) -> None:
     assert (setup.max_jobs, setup.paused, mail.keys.list()) == (100_000, False, [])
 
 
-def test_groups_are_limited_and_held_as_the_page_says(daemon: Daemon) -> None:
+def test_groups_are_limited_and_held_as_the_client_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     *groups, reason = _run(daemon, _section("## Limit and hold groups")).splitlines()
     assert groups == ["customer-8 0 5 0", "customer-7 1 0 0"]
@@ -98,7 +98,7 @@ def test_groups_are_limited_and_held_as_the_page_says(daemon: Daemon) -> None:
     assert (mail.stats().limits, mail.stats().held, mail.group("customer-7").own.raw) == (None, 0, {})
 
 
-def test_schedules_are_set_and_changed_as_the_page_says(daemon: Daemon) -> None:
+def test_schedules_are_set_and_changed_as_the_client_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     first, *listed, ran, past = _run(daemon, _section("## Run jobs on a schedule")).splitlines()
     assert re.fullmatch(r"\d{4}-\d\d-\d\d 03:00:00\+0[12]:00 \(\)", first)
@@ -112,7 +112,7 @@ def test_schedules_are_set_and_changed_as_the_page_says(daemon: Daemon) -> None:
     assert past.count("datetime.datetime(") == 5
 
 
-def test_events_are_watched_as_the_page_says(daemon: Daemon) -> None:
+def test_events_are_watched_as_the_client_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     stop = threading.Event()
 
@@ -129,20 +129,20 @@ def test_events_are_watched_as_the_page_says(daemon: Daemon) -> None:
         adding.join()
 
 
-def test_the_example_for_asyncio_runs(daemon: Daemon) -> None:
+def test_the_asyncio_example_of_the_client_page_runs(daemon: Daemon) -> None:
     assert _run(daemon, blocks(PAGE, "python", "## With asyncio")[0]) == "10\n"
     numbers = client.JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY).queue("numbers")
     assert [job.result for job in numbers.jobs(state="complete")] == list(range(10))
 
 
-def test_an_error_is_handled_as_the_page_says(daemon: Daemon) -> None:
+def test_an_error_is_handled_as_the_client_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     mail.configure(max_jobs=1)
     mail.add({})
     assert _run(daemon, _section("## When something goes wrong")).startswith("429 ")
 
 
-def test_the_page_lists_exactly_the_existing_errors() -> None:
+def test_the_client_page_lists_exactly_the_existing_errors() -> None:
     section = (ROOT / PAGE).read_text().partition("\n## When something goes wrong\n")[2].partition("\n## ")[0]
     table = "".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))
     errors = {name for name in client.__all__ if isinstance(getattr(client, name), type)}
@@ -150,7 +150,7 @@ def test_the_page_lists_exactly_the_existing_errors() -> None:
     assert set(re.findall(r"`(\w+)`", table)) == errors - {"JobEngineError"}
 
 
-def test_the_profile_of_the_page_can_be_read(tmp_path: Path) -> None:
+def test_the_profile_on_the_client_page_can_be_read(tmp_path: Path) -> None:
     (text,) = blocks(PAGE, "toml")
     assert tomllib.loads(text)
     for name, content in (("config.toml", text), ("work.key", "a key\n")):
@@ -173,7 +173,7 @@ def test_every_example_can_be_pasted_into_a_session_of_python() -> None:
         assert lines == []
 
 
-def test_every_example_of_the_page_is_run() -> None:
+def test_every_example_of_the_client_page_is_run() -> None:
     run = re.findall(r'(?:_section|blocks)\((?:PAGE, "python", )?"(## .*?)"', Path(__file__).read_text())
     page = (ROOT / PAGE).read_text()
     sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)[1:]

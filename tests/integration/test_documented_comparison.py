@@ -31,7 +31,7 @@ def test_each_compared_system_has_a_section_with_sources_and_advice_when_to_choo
         assert re.search(r"^- \*\*Take (?!JobEngine)", text, re.MULTILINE), heading
 
 
-def test_the_size_limit_of_a_request_is_the_limit_that_the_page_states() -> None:
+def test_the_comparison_page_states_the_default_size_limit_of_a_request() -> None:
     (most,) = (setting.default for setting in SETTINGS if setting.variable == "MAX_BODY_BYTES")
     assert int(str(most)) == 1 << 20
     assert "a request has at most 1 MiB" in TEXT

@@ -23,27 +23,27 @@ def _run(daemon: Daemon, heading: str, **instead: str) -> str:
     return python(code, daemon.port).stdout
 
 
-def test_a_pipeline_runs_over_three_queues_as_the_page_says(daemon: Daemon) -> None:
+def test_a_pipeline_runs_over_three_queues_as_the_dependencies_page_says(daemon: Daemon) -> None:
     assert _run(daemon, "## A pipeline over three queues") == "cats/800-cat.png\n"
 
 
-def test_rows_are_mapped_and_reduced_as_the_page_says(daemon: Daemon) -> None:
+def test_rows_are_mapped_and_reduced_as_the_dependencies_page_says(daemon: Daemon) -> None:
     said = _run(daemon, "## Map and reduce over 100,000 rows", **{"100_000": "2_000"})
     assert said == f"{sum(number**2 for number in range(2_000))}\n"
 
 
-def test_an_article_waits_for_its_approval_as_the_page_says(daemon: Daemon) -> None:
+def test_an_article_waits_for_its_approval_as_the_dependencies_page_says(daemon: Daemon) -> None:
     reason, result = _run(daemon, "## Approve, then publish").splitlines()
     assert reason.startswith("It waits for ")
     assert "of the queue 'approvals' (queued)" in reason
     assert result == "article 7, approved by ada"
 
 
-def test_children_are_found_at_run_time_as_the_page_says(daemon: Daemon) -> None:
+def test_a_job_adds_children_at_run_time_as_the_dependencies_page_says(daemon: Daemon) -> None:
     assert _run(daemon, "## Children found at run time") == "3241 in 1 attempt\n"
 
 
-def test_dependencies_and_batches_work_over_http_as_the_page_says(daemon: Daemon) -> None:
+def test_dependencies_and_batches_work_over_http_as_the_dependencies_page_says(daemon: Daemon) -> None:
     done = shell(at_port("\n".join(blocks(PAGE, heading="## Over HTTP")), daemon.port), daemon.home, daemon.environment)
     assert done.returncode == 0, done.stderr
     text, decoder, answers = done.stdout.lstrip(), json.JSONDecoder(), list[Any]()
@@ -71,6 +71,6 @@ def test_the_shell_example_of_an_article_and_its_approval_works(daemon: Daemon) 
     assert re.search(r'result\t\[.*"result": ?{"by": ?"ada"}}\]', done.stdout)
 
 
-def test_every_program_and_command_of_the_page_has_a_test() -> None:
+def test_every_program_and_command_of_the_dependencies_page_has_a_test() -> None:
     text = (ROOT / PAGE).read_text()
     assert (text.count("```python\n"), text.count("```sh\n")) == (4, 3)

@@ -170,7 +170,9 @@ def test_a_worker_with_a_wrong_key_ends_with_an_error(
     assert request.getfixturevalue(length)().wait(DEADLINE) == 1
 
 
-def test_the_shell_worker_reports_outcomes_as_the_page_says(server: Daemon, mail: client.Queue, tmp_path: Path) -> None:
+def test_the_shell_worker_of_the_workers_page_reports_outcomes(
+    server: Daemon, mail: client.Queue, tmp_path: Path
+) -> None:
     sent, failed, later = (
         mail.add({"to": to}, max_attempts=2, retry_delay_seconds=600)
         for to in ("a@example.org", "nobody", "a@busy.example.org")

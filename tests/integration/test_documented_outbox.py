@@ -243,7 +243,7 @@ def test_the_relay_ends_if_its_key_is_wrong(shop: Shop, daemon: Daemon, mail: Qu
     assert "AccessDenied" in done.stderr
 
 
-def test_the_command_of_the_page_loads_the_tables_of_sqlite(tmp_path: Path) -> None:
+def test_the_sqlite_command_of_the_outbox_page_creates_the_tables(tmp_path: Path) -> None:
     (tables,), (_, load) = blocks(PAGE, "sql", OnSqlite.heading), blocks(PAGE, "sh", OnSqlite.heading)
     (tmp_path / "outbox.sql").write_text(tables)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -16,17 +16,17 @@ PAGE = "docs/sizing.md"
 KEY = "correct horse"
 
 
-def test_the_page_states_the_default_of_the_connection_limit() -> None:
+def test_the_sizing_page_states_the_default_connection_limit() -> None:
     (most,) = (setting.default for setting in SETTINGS if setting.variable == "MAX_CONNECTIONS")
     assert f"{int(str(most)):,} connections" in (ROOT / PAGE).read_text()
 
 
-def test_the_disk_is_measured_as_the_page_says(daemon: Daemon) -> None:
+def test_the_program_on_the_sizing_page_measures_the_disk(daemon: Daemon) -> None:
     (code,) = blocks(PAGE, "python")
     assert re.fullmatch(r"a sync takes [\d.]+ ms, the slowest [\d.]+ ms\n", python(code, daemon.port).stdout)
 
 
-def test_a_server_shows_its_size_and_the_wanted_number_of_workers_as_the_page_says(shell: Shell) -> None:
+def test_a_server_shows_its_size_and_the_wanted_number_of_workers_as_the_sizing_page_says(shell: Shell) -> None:
     size, workers = (at_port(code, shell.daemon.port) for code in blocks(PAGE))
     shell.add([{"to": "ada@example.org"}])
     environment = {**shell.environment, "ADMIN": shell.environment["JOBENGINE_ADMIN_KEY"]}

@@ -93,7 +93,7 @@ def test_the_worker_in_a_shell_empties_the_queue(mail: Daemon) -> None:
     assert _states(mail) == ["complete"] * 4
 
 
-def test_the_command_on_the_page_creates_the_queue_of_the_examples(daemon: Daemon) -> None:
+def test_the_first_command_of_the_page_on_writing_a_worker_creates_the_queue(daemon: Daemon) -> None:
     _run(daemon, blocks("docs/write-a-worker.md")[0])
     with daemon.client(key=KEY) as client:
         assert client.jobs("mail") == {}
@@ -213,7 +213,7 @@ def test_work_is_done_once_in_python_and_at_a_shell_as_the_page_says(mail: Daemo
     assert uids[0] == uids[1]
 
 
-def test_failed_jobs_move_as_their_page_says(mail: Daemon) -> None:
+def test_failed_jobs_move_as_the_page_on_failing_jobs_says(mail: Daemon) -> None:
     page = "docs/when-jobs-fail.md"
     setup, first = blocks(page)[:2]
     assert _at_a_shell(mail, first).splitlines()[-1].startswith("3\t")
@@ -239,7 +239,7 @@ def test_failed_jobs_move_as_their_page_says(mail: Daemon) -> None:
     assert (retried["attempts"], "not_before" in retried) == (1, False)
 
 
-def test_a_job_is_added_and_its_outcome_awaited_as_the_page_says(mail: Daemon) -> None:
+def test_a_job_is_added_and_its_outcome_awaited_as_the_page_on_adding_says(mail: Daemon) -> None:
     page = "docs/add-jobs.md"
     with _finished_by_a_worker(mail):
         (job,) = _answers(mail, blocks(page)[0], *blocks(page, heading="## Wait for the outcome"))
@@ -297,7 +297,7 @@ def _limits(daemon: Daemon) -> None:
     assert why["reason"] == "It can be claimed. 1 job is before it. No worker waits for a job of the queue."
 
 
-def test_schedules_work_as_their_page_says(daemon: Daemon) -> None:
+def test_schedules_work_as_the_schedules_page_says(daemon: Daemon) -> None:
     page = "docs/schedules.md"
     setup = blocks(page)[0]
     (nightly,) = _answers(daemon, setup, *blocks(page, heading="## A cron line: every night at three"))
@@ -336,7 +336,7 @@ def _schedules_in_python_and_at_a_shell(daemon: Daemon, page: str) -> None:
     assert "1 job would be added." in done.stderr
 
 
-def test_a_lost_key_is_replaced_as_the_page_says(make_daemon: MakeDaemon) -> None:
+def test_a_lost_key_is_replaced_as_the_page_on_running_queues_says(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon().start()
     create, restart, renew = blocks("docs/run-queues.md", heading="## A lost key")
     _at_a_shell(daemon, create)
@@ -354,7 +354,7 @@ def test_a_lost_key_is_replaced_as_the_page_says(make_daemon: MakeDaemon) -> Non
         assert client.call("GET", "/api/v1/queue/stats", query={"name": "forgotten"}).status == 200
 
 
-def test_failed_jobs_are_tried_again_as_the_page_says(mail: Daemon) -> None:
+def test_failed_jobs_are_retried_as_the_page_on_running_queues_says(mail: Daemon) -> None:
     page = "docs/run-queues.md"
     _add(mail, 3)
     with mail.client(key=KEY) as client:
@@ -365,7 +365,7 @@ def test_failed_jobs_are_tried_again_as_the_page_says(mail: Daemon) -> None:
     assert _states(mail) == ["queued"] * 3
 
 
-def test_a_job_is_cancelled_as_the_page_says(mail: Daemon) -> None:
+def test_a_job_is_cancelled_as_the_page_on_running_queues_says(mail: Daemon) -> None:
     _add(mail, 1)
     with mail.client(key=KEY) as client:
         (uid,) = client.jobs("mail")

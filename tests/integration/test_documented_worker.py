@@ -23,7 +23,7 @@ def _run(daemon: Daemon, heading: str) -> str:
     return python(_code(heading), daemon.port).stdout
 
 
-def test_a_worker_works_until_sigterm_as_the_first_example_says(
+def test_a_worker_works_until_sigterm_as_the_first_example_of_the_workers_page_says(
     daemon: Daemon, mail: client.Queue, tmp_path: Path
 ) -> None:
     program = tmp_path / "program.py"
@@ -38,7 +38,7 @@ def test_a_worker_works_until_sigterm_as_the_first_example_says(
     assert f"mail {job.uid}, attempt 1: complete" in log
 
 
-def test_handlers_end_jobs_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
+def test_handlers_end_jobs_as_the_workers_page_says(daemon: Daemon, mail: client.Queue) -> None:
     sent, failed, later = (
         mail.add({"to": to}, max_attempts=2) for to in ("a@example.org", "nobody", "a@busy.example.org")
     )
@@ -48,7 +48,7 @@ def test_handlers_end_jobs_as_the_page_says(daemon: Daemon, mail: client.Queue) 
     assert (mail.get(later.uid).state, mail.get(later.uid).history[-1].outcome) == ("queued", "released")
 
 
-def test_a_schedule_is_set_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
+def test_a_worker_sets_a_schedule_as_the_workers_page_says(daemon: Daemon, mail: client.Queue) -> None:
     _run(daemon, "### On a schedule")
     uid = mail.schedules.run("nightly").uid
     assert uid is not None
@@ -57,19 +57,19 @@ def test_a_schedule_is_set_as_the_page_says(daemon: Daemon, mail: client.Queue) 
     assert [schedule.cron for schedule in mail.schedules.list()] == ["0 3 * * *"]
 
 
-def test_a_job_waits_for_other_jobs_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
+def test_a_job_waits_for_other_jobs_as_the_workers_page_says(daemon: Daemon, mail: client.Queue) -> None:
     job = mail.add({"words": ["to", "whom", "it", "may", "concern"]})
     _run(daemon, "### Wait for other jobs")
     assert (mail.get(job.uid).result, mail.get(job.uid).attempts) == (18, 1)
 
 
-def test_handlers_that_are_coroutines_run_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
+def test_coroutine_handlers_run_as_the_workers_page_says(daemon: Daemon, mail: client.Queue) -> None:
     mail.add_many([{"to": f"{number}@example.org"} for number in range(50)])
     _run(daemon, "### Threads, asyncio or processes")
     assert mail.stats().counts.complete == 50
 
 
-def test_hooks_are_called_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
+def test_hooks_are_called_as_the_workers_page_says(daemon: Daemon, mail: client.Queue) -> None:
     mail.add_many([{"to": "a@example.org"}, {"to": "nobody"}])
     assert _run(daemon, "### The log, and hooks").splitlines() == [
         "begins a@example.org",
@@ -108,7 +108,7 @@ def _target(link: Path) -> str:
         return ""
 
 
-def test_the_log_is_lines_of_json_as_the_page_says(daemon: Daemon) -> None:
+def test_a_worker_writes_its_log_as_json_as_the_workers_page_says(daemon: Daemon) -> None:
     log = "\nlogging.getLogger('mine').info('hello', extra={'number': 1})\n"
     code = _code("### The log for programs") + log
     done = python(code, daemon.port)

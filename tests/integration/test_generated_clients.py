@@ -63,7 +63,7 @@ def test_redocly_finds_nothing_wrong_with_the_schema(node_modules: Path) -> None
     assert "Your API description is valid" in printed
 
 
-def test_the_documented_versions_are_those_of_the_tests() -> None:
+def test_the_documented_generator_versions_are_those_that_the_tests_use() -> None:
     tried = json.loads((GENERATORS / "package.json").read_text())["devDependencies"]
     documented = re.findall(r" (@?[\w/-]+)@([\d.]+)", _PAGE.read_text())
     assert len(documented) == 4

@@ -56,7 +56,7 @@ def test_without_a_registry_the_image_is_built_on_the_base_image_that_docker_has
     assert given[-3:] == ["--network", "host", "."]
 
 
-def test_the_image_has_a_tag_of_its_version_and_labels_that_name_it(home: Path) -> None:
+def test_the_image_has_its_version_as_a_tag_and_a_label(home: Path) -> None:
     (home / "jobengine").mkdir()
     (home / "jobengine" / "__init__.py").write_text('"""A queue."""\n\n__version__ = "1.2.3"\n')
     assert make_image(home) == 0

@@ -128,7 +128,7 @@ def _metrics_in(expressions: list[str]) -> set[str]:
     return set(re.findall(r"\b(?:jobengine|process)_\w+\b|\bup\b", " ".join(expressions)))
 
 
-def test_every_query_of_the_board_and_every_metric_of_the_alerts_has_data(
+def test_every_query_of_the_grafana_dashboard_and_every_metric_of_the_alerts_has_data(
     prometheus: Prometheus,
 ) -> None:
     queries = [*_of_the_board(), *_of_its_variables()]
@@ -158,7 +158,7 @@ def test_every_alert_is_tested() -> None:
     assert [rule["alert"] for rule in rules if f'"{rule["alert"]}"' not in tested] == []
 
 
-def test_the_alert_in_the_page_on_metrics_is_one_that_prometheus_accepts(tmp_path: Path) -> None:
+def test_prometheus_accepts_the_memory_alert_of_the_metrics_page(tmp_path: Path) -> None:
     (rules,) = blocks("docs/metrics.md", "yaml", "## Watch the memory")
     (tmp_path / "memory.yml").write_text(rules)
     done = subprocess.run(["promtool", "check", "rules", "--lint-fatal", tmp_path / "memory.yml"], capture_output=True)

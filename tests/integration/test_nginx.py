@@ -45,7 +45,7 @@ def test_events_pass_nginx_with_default_settings_one_by_one(daemon: Daemon, port
             assert json.loads(data.removeprefix(b"data: "))["uid"] == uid
 
 
-def test_nginx_with_default_settings_refuses_a_large_body_as_the_page_says(port: int) -> None:
+def test_nginx_with_default_settings_refuses_a_large_body_as_documented(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         head = f"PUT /api/v1/jobs?queueName=q HTTP/1.1\r\nHost: x\r\nContent-Length: {len(json.dumps(LARGE))}\r\n\r\n"
         connection.sendall(head.encode())

@@ -135,7 +135,7 @@ def host(tmp_path: Path) -> Host:
     return host
 
 
-def test_every_command_of_the_page_is_run_in_order(host: Host, tmp_path: Path) -> None:
+def test_every_command_of_the_operations_page_is_run_in_order(host: Host, tmp_path: Path) -> None:
     _installs_as_the_container_does(host)
     jobs = host.jobs()
     host.run(*_section("Upgrade"))
@@ -192,7 +192,7 @@ def _moved(host: Host, other: Host, jobs: set[str]) -> None:
     other.run("systemctl stop jobengine")
 
 
-def test_the_backup_is_of_the_database_in_the_settings(host: Host) -> None:
+def test_the_daily_backup_copies_the_database_that_the_settings_name(host: Host) -> None:
     moved = host.root / "var/moved.jedb"
     host.run("systemctl stop jobengine")
     host.database.rename(moved)
@@ -201,7 +201,7 @@ def test_the_backup_is_of_the_database_in_the_settings(host: Host) -> None:
     assert len(list((host.root / "var/backups/jobengine").glob("*.jedb"))) == 1
 
 
-def test_logrotate_rotates_the_log_file_that_the_page_configures() -> None:
+def test_logrotate_rotates_the_log_file_that_the_operations_page_configures() -> None:
     (drop_in,) = blocks(PAGE, "ini", "## Read the log")
     rotation = (ROOT / "deploy" / "logrotate").read_text()
     (log,), (pid,) = re.findall(r"--logfile=(\S+)", drop_in), re.findall(r"--pidfile=(\S+)", drop_in)
@@ -209,14 +209,14 @@ def test_logrotate_rotates_the_log_file_that_the_page_configures() -> None:
     assert f"$(cat {pid})" in rotation
 
 
-def test_the_contents_of_the_page_list_all_its_sections() -> None:
+def test_the_table_of_contents_of_the_operations_page_lists_all_sections() -> None:
     text = (ROOT / PAGE).read_text()
     listed = re.findall(r"^- \[(.+)\]\(#(.+)\)$", text, re.MULTILINE)
     assert [name for name, _ in listed] == re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert all(anchor == name.lower().replace(" ", "-") for name, anchor in listed)
 
 
-def test_a_host_joins_a_cluster_on_postgresql_as_the_page_on_clusters_says(host: Host, cluster: Cluster) -> None:
+def test_a_host_joins_a_cluster_as_the_postgresql_page_says(host: Host, cluster: Cluster) -> None:
     url = cluster.make_database("of_hosts")
     (host.root / "etc/jobengine/database-url").write_text(url)
     _, code = blocks("docs/postgresql.md", heading="## Ready-made files")

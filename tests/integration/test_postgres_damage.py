@@ -28,9 +28,7 @@ def _run(code: str, daemon: Daemon, **variables: str) -> "subprocess.CompletedPr
     return done
 
 
-def test_damaged_rows_are_listed_restored_and_deleted_as_the_page_says(
-    make_daemon: MakeDaemon, cluster: Cluster
-) -> None:
+def test_damaged_rows_are_listed_restored_and_deleted_as_documented(make_daemon: MakeDaemon, cluster: Cluster) -> None:
     database = Database.make(cluster, "altered")
     database.clear(secret=SECRET.encode())
     daemon = make_daemon(settings={"DATABASE_URL": database.url, "ADMIN_KEY": ADMIN_KEY}).start()
@@ -77,7 +75,7 @@ def test_damaged_rows_are_listed_restored_and_deleted_as_the_page_says(
     assert corrected == [{"queue": "mail", "count": "ready", "was": 0, "is": 2}]
 
 
-def test_the_log_names_a_heading_and_a_page_that_the_documentation_has() -> None:
+def test_the_page_and_heading_that_the_log_names_exist_in_the_docs() -> None:
     page = (ROOT / "docs" / "operate-postgresql.md").read_text()
     heading, title = re.findall('"(.*?)"', WHERE_TO_READ)
     assert page.startswith(f"# {title}\n")

@@ -64,7 +64,7 @@ def test_no_secret_is_readable_in_the_environment_memory_or_core_dump_of_the_ser
     assert not list(secretive.home.glob("core*"))
 
 
-def test_without_hardening_a_user_can_read_the_environment_of_another_own_process() -> None:
+def test_without_hardening_a_process_can_read_the_environment_of_another_of_the_same_user() -> None:
     other = subprocess.Popen([*AS_ITS_USER, "sleep", "60"])
     try:
         until("it can be read", lambda: _read_as_its_user(other.pid, "environ").stdout)

@@ -115,7 +115,7 @@ def test_search_works_on_pages_that_are_opened_as_files(site: Path, browser: Bro
         ("metrics", "metrics"),
     ],
 )
-def test_the_guide_is_among_the_first_three_results_of_search(
+def test_the_guide_for_a_search_word_is_among_the_first_three_results(
     site: Path, browser: Browser, word: str, guide: str
 ) -> None:
     page = browser.new_page()

@@ -111,7 +111,7 @@ def _outcome(section: str, home: Path, environment: Mapping[str, str], port: int
     return output
 
 
-def test_every_section_of_the_page_has_a_test() -> None:
+def test_every_section_of_the_troubleshooting_page_has_a_test() -> None:
     sections = re.findall("^## (.+)$", TEXT, re.MULTILINE)
     assert sorted(sections) == sorted([*SYMPTOMS, *OTHERS])
     linked = re.findall(r"\]\(#(.+?)\)", TEXT.partition("\n## ")[0])
@@ -124,7 +124,7 @@ def _anchor(section: str) -> str:
 
 
 @pytest.mark.parametrize("section", SYMPTOMS, ids=_anchor)
-def test_each_symptom_appears_and_its_remedy_works_as_the_page_says(section: str, shell: Shell) -> None:
+def test_each_symptom_and_remedy_of_the_troubleshooting_page_is_as_documented(section: str, shell: Shell) -> None:
     uid = SYMPTOMS[section](shell)
     admin = {"ADMIN": shell.environment["JOBENGINE_ADMIN_KEY"]}
     environment = {**shell.environment, **admin, "uid": uid}
@@ -137,7 +137,7 @@ def test_each_symptom_appears_and_its_remedy_works_as_the_page_says(section: str
         assert shell.jobs()[uid]["state"] == "queued"
 
 
-def test_a_held_job_of_a_queue_with_leases_is_queued_again_as_the_page_says(shell: Shell) -> None:
+def test_a_job_in_progress_of_a_queue_that_requires_leases_is_queued_again_as_documented(shell: Shell) -> None:
     shell("queue", "configure", "mail", "--require-lease")
     uid = _held_by_a_dead_worker(shell)
     refused = shell("update", "mail", uid, "--new-status", "queued", code=1)
@@ -167,7 +167,7 @@ def _curl_as_admin(home: Path) -> Path:
         ("It can be claimed.", {"tags": ["gpu"]}),
     ],
 )
-def test_explain_gives_each_reason_of_the_table(reason: str, job: dict[str, Any], shell: Shell) -> None:
+def test_explain_gives_each_reason_of_the_troubleshooting_table(reason: str, job: dict[str, Any], shell: Shell) -> None:
     assert f"| `{reason}" in TEXT
     shell("queue", "configure", "mail", "--group-limit", "1")
     shell.add([ADA], uid="0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11", group="customer-7")
@@ -176,7 +176,7 @@ def test_explain_gives_each_reason_of_the_table(reason: str, job: dict[str, Any]
     assert reason in shell("explain", "mail", uid).stdout
 
 
-def test_a_job_with_other_tags_than_the_waiting_worker_gets_the_reason_of_the_table(shell: Shell) -> None:
+def test_explain_gives_the_documented_reason_for_a_job_with_other_tags_than_the_waiting_worker(shell: Shell) -> None:
     reason = "1 worker waits, but only for jobs with the tag 'cpu'."
     assert f"| `{reason}` |" in TEXT
     (uid,) = shell.add([ADA], tags=["gpu"])
@@ -186,7 +186,7 @@ def test_a_job_with_other_tags_than_the_waiting_worker_gets_the_reason_of_the_ta
     stop(worker)
 
 
-def test_a_job_behind_a_limit_that_is_not_reached_gets_the_reason_of_the_table_and_no_hint(shell: Shell) -> None:
+def test_explain_gives_the_documented_reason_for_a_job_behind_a_limit_that_is_not_reached(shell: Shell) -> None:
     shell("queue", "configure", "mail", "--limit", "2")
     *_, last = [shell.add([ADA])[0] for _ in range(4)]
     reason = "3 jobs are before it, and at most 2 run at once; 0 run now."
@@ -197,7 +197,7 @@ def test_a_job_behind_a_limit_that_is_not_reached_gets_the_reason_of_the_table_a
     assert shell("explain", "mail", last).stderr == "`jobengine queue resume mail` ends the pause.\n"
 
 
-def test_a_held_group_is_named_and_released_as_the_table_says(shell: Shell) -> None:
+def test_explain_names_a_held_group_and_the_documented_command_releases_it(shell: Shell) -> None:
     (uid,) = shell.add([ADA], group="customer-7")
     shell("group", "hold", "mail", "customer-7", "--for", "1h")
     assert "| `The group 'customer-7' is held` |" in TEXT
@@ -207,7 +207,7 @@ def test_a_held_group_is_named_and_released_as_the_table_says(shell: Shell) -> N
     assert "It can be claimed." in shell("explain", "mail", uid).stdout
 
 
-def test_jobs_are_refused_with_the_messages_of_the_table(shell: Shell) -> None:
+def test_jobs_are_refused_with_the_documented_messages(shell: Shell) -> None:
     (uid,) = shell.add([ADA])
     shell("queue", "configure", "mail", "--max-jobs", "1")
     with shell.daemon.client(key=KEY) as client:
@@ -221,7 +221,7 @@ def test_jobs_are_refused_with_the_messages_of_the_table(shell: Shell) -> None:
     assert [answer for answer in answers if not any(answer.startswith(message) for message in messages)] == []
 
 
-def test_a_wrong_key_and_a_key_with_a_role_get_the_messages_of_the_page(shell: Shell) -> None:
+def test_a_wrong_key_and_a_key_with_a_role_get_the_documented_messages(shell: Shell) -> None:
     environment = {**shell.environment, "JOBENGINE_ACCESS_KEY": "wrong", "JOBENGINE_ADMIN_KEY": ""}
     _outcome("A key is refused", shell.home, environment, shell.daemon.port)
     key = shell("key", "add", "mail", "--role", "viewer").stdout.strip()
@@ -231,7 +231,7 @@ def test_a_wrong_key_and_a_key_with_a_role_get_the_messages_of_the_page(shell: S
     assert "`may not do this`" in TEXT
 
 
-def test_the_error_for_an_unreachable_server_is_as_the_page_says(shell: Shell) -> None:
+def test_the_error_for_an_unreachable_server_is_as_documented(shell: Shell) -> None:
     environment = {**shell.environment, "JOBENGINE_URL": f"http://127.0.0.1:{free_port()}"}
     _outcome("There is no answer", shell.home, environment, shell.daemon.port)
 
@@ -248,7 +248,7 @@ class _Other(BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-def test_the_error_for_another_program_at_the_servers_address_is_as_the_page_says(
+def test_the_error_for_another_program_at_the_servers_address_is_as_documented(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = ThreadingHTTPServer(("127.0.0.1", 0), _Other)
@@ -279,7 +279,7 @@ def test_a_server_with_a_wrong_secret_does_not_start_and_logs_the_reason(make_da
     _outcome("The server does not start", daemon.home, _serving(daemon, "another"), 6006)
 
 
-def test_a_start_that_creates_a_new_database_is_logged_as_the_page_says(make_daemon: MakeDaemon) -> None:
+def test_a_start_that_creates_a_new_database_is_logged_as_documented(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon().start()
     assert daemon.stop() == 0
     (command,) = blocks(PAGE, "sh", "## After a restart, all jobs are gone")
@@ -308,5 +308,5 @@ def test_readyz_reports_a_full_disk(make_daemon: MakeDaemon, small_disk: Path) -
     _outcome("The server answers 503 or 507", daemon.home, daemon.environment, daemon.port)
 
 
-def test_a_browser_that_uses_an_unknown_host_name_is_refused_as_the_page_says(daemon: Daemon) -> None:
+def test_a_browser_that_uses_an_unknown_host_name_is_refused_as_documented(daemon: Daemon) -> None:
     _outcome("The browser shows 403", daemon.home, daemon.environment, daemon.port)

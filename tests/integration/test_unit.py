@@ -49,7 +49,7 @@ def _verify(home: Path, *drop_ins: str) -> None:
     _analyze("verify", home / UNIT.name)
 
 
-def test_systemd_finds_no_mistake_in_the_unit_and_in_the_drop_ins_of_the_pages(tmp_path: Path) -> None:
+def test_systemd_finds_no_mistake_in_the_unit_and_the_documented_drop_ins(tmp_path: Path) -> None:
     drop_ins = [*blocks("docs/operate.md", "ini"), *blocks("docs/secure.md", "ini")]
     assert len(drop_ins) == 3
     _verify(tmp_path, *drop_ins)

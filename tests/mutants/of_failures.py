@@ -57,7 +57,7 @@ OF_FAILURES: Final = (
         "            group = self.groups[name] = KeptGroup(not self._has_dropped)\n",
         "            group = self.groups[name] = KeptGroup(True)\n",
         (
-            "tests/core/test_failures.py::test_removing_a_job_from_before_the_drop_of_its_group_leaves_the_count_since_the_drop",
+            "tests/core/test_failures.py::test_removing_a_job_that_failed_before_the_drop_of_its_group_keeps_the_later_count",
         ),
     ),
     Mutant(

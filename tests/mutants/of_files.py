@@ -243,7 +243,7 @@ OF_FILES: Final = (
         _RECOVERY,
         "        if not (self._cut_short() or self._unwritten_sector()):\n",
         "        if self.size < 0:\n",
-        ("tests/storage/test_damage.py::test_any_other_bytes_after_the_last_frame_are_refused",),
+        ("tests/storage/test_damage.py::test_bytes_other_than_zeros_after_the_last_frame_are_refused",),
     ),
     Mutant(
         "unwritten-zeros",

@@ -53,7 +53,7 @@ OF_GROUPS: Final = (
         _TURNS,
         "group.served = self.turn",
         "pass",
-        (f"{_FAIRNESS}test_an_idle_group_waits_for_at_most_one_claim_more_than_there_are_groups",),
+        (f"{_FAIRNESS}test_the_first_job_of_an_idle_group_waits_for_at_most_one_claim_per_group_and_one_more",),
     ),
     Mutant(
         "clock-set-back",

@@ -193,7 +193,7 @@ OF_POSTGRES: Final = (
         _FOLLOW_UP,
         "now in (was, MET) or parent_of(self.rows, awaited) in parents",
         "True",
-        (f"{_OF_FOLLOW_UPS}::test_a_follow_up_leaves_other_ends_to_their_own_follow_ups",),
+        (f"{_OF_FOLLOW_UPS}::test_a_follow_up_ignores_failed_dependencies_that_have_a_follow_up_of_their_own",),
     ),
     Mutant(
         "followed-up-job-lock",

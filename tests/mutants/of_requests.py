@@ -216,7 +216,7 @@ OF_REQUESTS: Final = (
         "jobengine/http/hosts.py",
         "        return None if self._is_known(host) else _refusal(host)\n",
         "        return None\n",
-        ("tests/http/test_hosts.py::test_a_browser_that_uses_an_unknown_host_name_is_refused_and_told_the_setting",),
+        ("tests/http/test_hosts.py::test_the_refusal_of_a_browser_that_uses_an_unknown_host_name_names_the_setting",),
     ),
     Mutant(
         "one-host",
@@ -224,7 +224,7 @@ OF_REQUESTS: Final = (
         _REQUEST,
         '        return count == 1 or (count == 0 and self.clientproto == b"HTTP/1.0")\n',
         "        return count >= 0\n",
-        ("tests/http/test_hosts.py::test_a_request_has_exactly_one_host_header_or_no_host_header_in_http_1_0",),
+        ("tests/http/test_hosts.py::test_a_request_needs_exactly_one_host_header_which_only_http_1_0_may_omit",),
     ),
     Mutant(
         "throttle",

@@ -48,7 +48,7 @@ OF_UNIQUE_KEYS: Final = (
         _HOLDERS,
         "    return max((job for job in holders if",
         "    return min((job for job in holders if",
-        (f"{_CORE}test_with_two_queued_holders_if_queued_keep_returns_the_older_and_if_queued_replace_the_newer",),
+        (f"{_CORE}test_of_two_queued_holders_of_a_key_keep_returns_the_older_and_replace_changes_the_newer",),
     ),
     Mutant(
         "key-lost-once",

@@ -123,7 +123,7 @@ def test_changes_submitted_in_one_reactor_turn_are_written_together() -> None:
     assert not bench.thread.waiting
 
 
-def test_changes_submitted_during_a_write_are_the_next_write() -> None:
+def test_changes_submitted_during_a_write_are_written_together_in_the_next_write() -> None:
     bench = Bench()
     bench.submit("a")
     bench.turn()
@@ -190,7 +190,7 @@ def test_cancelling_the_deferred_of_a_waiter_affects_no_other_waiter() -> None:
     assert bench.writer.frames == [[b"a"]]
 
 
-def test_the_engine_is_told_the_number_and_bytes_of_written_records() -> None:
+def test_the_committer_reports_the_number_and_bytes_of_written_records_to_the_engine() -> None:
     bench = Bench()
     bench.submit("a", "bcd")
     bench.turn()

@@ -164,7 +164,9 @@ def test_zeros_after_the_last_frame_are_treated_as_a_torn_write(path: Path, whol
 
 @pytest.mark.parametrize("length", [1, 3, 11, 12, 100, 512, 2000])
 @pytest.mark.parametrize("fill", [b"\xff" * 2000, NOISE], ids=["0xff", "noise"])
-def test_any_other_bytes_after_the_last_frame_are_refused(path: Path, whole: bytes, fill: bytes, length: int) -> None:
+def test_bytes_other_than_zeros_after_the_last_frame_are_refused(
+    path: Path, whole: bytes, fill: bytes, length: int
+) -> None:
     assert refusal(path, whole + fill[:length]) is Unclear
 
 

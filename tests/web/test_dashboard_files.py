@@ -42,7 +42,7 @@ def _place(server: MemoryServer) -> str:
     return f"/{place}"
 
 
-def test_the_page_refers_to_the_other_files_by_their_digest(browsed: MemoryServer) -> None:
+def test_the_dashboard_page_refers_to_its_other_files_by_their_digest(browsed: MemoryServer) -> None:
     answer = _get(browsed, "/", HTML)
     assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert answer.body.count(_place(browsed)[1:].encode()) == 2
@@ -71,12 +71,12 @@ def test_a_client_that_accepts_no_html_gets_404_at_the_path_of_the_dashboard(
         *["PLACEa.js/", "PLACE/a.js", "PLACEa.js%00", "/index.html"],
     ],
 )
-def test_other_paths_of_the_dashboard_get_404(browsed: MemoryServer, path: str) -> None:
+def test_unknown_paths_of_the_dashboard_get_404(browsed: MemoryServer, path: str) -> None:
     answer = _get(browsed, path.replace("PLACE", _place(browsed)), HTML)
     assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_the_files_are_cached_permanently_and_the_page_is_revalidated(browsed: MemoryServer) -> None:
+def test_the_dashboard_files_are_cached_permanently_and_its_page_is_revalidated(browsed: MemoryServer) -> None:
     assert _get(browsed, _place(browsed) + "a.js").headers["cache-control"] == "public, max-age=31536000, immutable"
     page = _get(browsed, "/", HTML)
     assert page.headers["cache-control"] == "no-cache"
@@ -140,7 +140,7 @@ def test_the_headers_of_each_file_forbid_unneeded_browser_features(browsed: Memo
         assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_with_configured_cors_origins_the_page_has_the_header_vary_origin(
+def test_the_dashboard_page_has_vary_origin_if_cors_origins_are_configured(
     start: Callable[..., MemoryServer],
 ) -> None:
     parts: dict[str, Any] = {"cors_origins": frozenset([b"https://example.org"])}

@@ -11,7 +11,7 @@ from tests.web.asking import add, set_up, update, waiters
 from tests.web.watching import Watcher
 
 
-def test_an_event_has_an_id_a_kind_and_its_time(server: MemoryServer) -> None:
+def test_an_event_has_an_id_a_kind_and_a_time(server: MemoryServer) -> None:
     watcher = Watcher(server)
     server.clock.advance(0.25)
     uid = add(server)["uid"]

@@ -95,7 +95,7 @@ def test_explain_of_a_job_at_the_batch_end_shows_the_counts_of_the_batch(server:
     )
 
 
-def test_an_explanation_says_what_to_do_about_a_batch_that_lost_a_job(server: MemoryServer) -> None:
+def test_explain_names_the_failed_batch_and_counts_its_removed_jobs(server: MemoryServer) -> None:
     set_batch(server, "b", then=job(9))
     add_jobs(server, job(1, batch="b"))
     _remove(server, 1)

@@ -89,7 +89,7 @@ def test_settings_of_a_group_are_returned_and_reset(server: MemoryServer) -> Non
     assert _read(server).status == 404
 
 
-def test_group_of_a_job_is_shown_and_changed(server: MemoryServer) -> None:
+def test_the_group_of_a_job_is_shown_and_changed(server: MemoryServer) -> None:
     uid = add(server, group="a")["uid"]
     assert read(server, uid).json["group"] == "a"
     assert change(server, uid, group="b").json["group"] == "b"
@@ -196,7 +196,7 @@ def test_explain_of_a_delayed_job_shows_a_hold_that_outlasts_the_delay(server: M
     assert (held["held_by"], held["opens"]) == ("hold", now + 300)
 
 
-def test_explain_of_a_retry_after_a_hold_does_not_promise_the_retry_at_the_end_of_its_delay(
+def test_explain_of_a_delayed_retry_also_names_a_hold_that_outlasts_the_delay(
     server: MemoryServer,
 ) -> None:
     uid = add(server, group="a", max_attempts=2)["uid"]

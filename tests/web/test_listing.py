@@ -118,7 +118,7 @@ def test_the_link_header_leads_to_the_next_page_with_the_same_query(server: Memo
     assert found == uids
 
 
-def test_a_page_with_a_cursor_may_be_the_last_that_has_jobs(server: MemoryServer) -> None:
+def test_the_page_after_a_cursor_may_be_empty(server: MemoryServer) -> None:
     uid = add(server, tags=["t"])["uid"]
     add(server)
     shown = page(server, limit=1, tag="t")

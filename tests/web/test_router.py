@@ -61,13 +61,13 @@ def _play(steps: list[str], begin: Callable[[Coroutine[Deferred[Any], Any, None]
 
 
 @given(st.lists(st.sampled_from([*_AT_ONCE, *_LATER])))
-def test_the_class_running_has_the_same_effects_as_deferred_from_coroutine(steps: list[str]) -> None:
+def test_the_class_running_behaves_like_deferred_from_coroutine(steps: list[str]) -> None:
     heard = _play(steps, Running)
     assert heard == _play(steps, Deferred.fromCoroutine)
     assert len([one for one in heard if one != "outside"]) == len(steps)
 
 
-def test_a_running_value_counts_as_ended_when_its_coroutine_has_returned() -> None:
+def test_a_running_object_has_ended_once_its_coroutine_has_returned() -> None:
     waits, ends = _Later(["fires", "fails"]), _Later(["fired", "failed"])
     running = Running(waits.work())
     for step in waits.steps:

@@ -48,7 +48,7 @@ def test_an_update_returns_the_job_only_if_it_has_a_field_newer_than_api_version
 
 
 @pytest.mark.parametrize(("name", "empty"), [("done", False), ("version_1", True)])
-def test_an_example_of_the_schema_is_answered_with_the_job_or_as_in_version_1(
+def test_the_version_1_update_in_the_schema_gets_an_empty_answer_and_the_newer_one_the_job(
     server: MemoryServer, name: str, empty: bool
 ) -> None:
     examples = schema()["paths"]["/api/v1/job"]["post"]["requestBody"]["content"]["application/json"]["examples"]

@@ -48,7 +48,7 @@ def test_many_jobs_in_a_long_body_have_the_same_outcome_as_in_short_bodies() -> 
     assert len(pauses) >= 11
 
 
-def test_the_index_in_the_idempotency_key_of_a_job_counts_the_jobs_of_all_pieces() -> None:
+def test_the_idempotency_key_of_a_job_has_its_index_in_the_whole_long_body() -> None:
     read = _read("add_jobs", _body("jobs", _jobs(5_000)), idempotency_key="k")
     assert [job.idempotency_key for job in read.jobs] == [f"k\n{n}" for n in range(5_000)]
 

@@ -160,7 +160,7 @@ def test_raising_retry_releases_the_job(delay: Any, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(("own", "seconds"), [(0, 1), (10, 10)])
-def test_retry_without_a_delay_waits_for_the_retry_delay_of_the_job_at_least_a_second(own: int, seconds: int) -> None:
+def test_retry_without_a_delay_waits_for_the_jobs_retry_delay_but_at_least_a_second(own: int, seconds: int) -> None:
     outcome = _raise(Retry(), job=Job({**JOB, "retry_delay_seconds": own}))
     assert outcome == {"new_status": "queued", "delay_seconds": seconds}
     assert str(Retry(hold=5)) == "again after its retry delay, and a hold of 5 s"

@@ -57,7 +57,7 @@ def test_a_setting_of_another_type_is_refused_with_its_name(name: str) -> None:
         Worker("q", url=_URL, **wrong)
 
 
-def test_a_number_of_processes_is_refused_with_the_setting_that_was_meant() -> None:
+def test_a_number_for_processes_is_refused_with_the_advice_to_use_concurrency() -> None:
     number: Any = 4
     with pytest.raises(TypeError, match=r"^processes must be True or False; concurrency is the number of jobs"):
         Worker("q", url=_URL, processes=number)
@@ -80,7 +80,7 @@ def test_tags_of_a_worker_that_are_no_list_are_refused(tags: Any) -> None:
         (lambda worker: worker.schedule("n", crom="@daily"), TypeError, "did you mean 'cron'"),
     ],
 )
-def test_a_wrong_use_of_a_worker_raises_an_error_that_says_what_is_wrong(
+def test_misusing_a_worker_raises_an_error_that_names_the_mistake(
     use: Callable[[Worker], object], error: type[Exception], says: str
 ) -> None:
     worker = Worker(["p", "q"], url=_URL)
@@ -118,7 +118,7 @@ def test_no_output_of_a_worker_has_a_key() -> None:
         ([{}, {"queue": "p", "function": max}], "The queue 'p' has the schedule 'n' twice"),
     ],
 )
-def test_a_worker_does_not_start_if_the_queue_of_a_schedule_is_not_clear(
+def test_a_worker_whose_schedule_has_an_ambiguous_queue_or_exists_twice_does_not_start(
     planned: list[dict[str, Any]], says: str
 ) -> None:
     worker = Worker(["p", "q", "r"], url=_URL)

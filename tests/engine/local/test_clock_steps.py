@@ -109,7 +109,7 @@ def test_a_clock_step_that_was_not_noticed_is_recorded_when_the_server_stops(des
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
 @pytest.mark.parametrize(("field", "before", "after"), [("not_before", [False], [True]), ("timeout_time", [True], [])])
-def test_a_time_of_a_queued_job_follows_the_clock_without_any_request(
+def test_not_before_and_timeout_time_follow_the_clock_without_any_request(
     desk: Desk, step: int, field: str, before: list[bool], after: list[bool]
 ) -> None:
     _add(desk, **{field: desk.wall_seconds() + 2 * HOUR})

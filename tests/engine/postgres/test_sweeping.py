@@ -65,7 +65,7 @@ def session(database: Database, time: _Time) -> Iterator[Session]:
     session.close()
 
 
-def test_a_sweep_reads_only_queues_with_due_jobs_and_takes_no_more_round_trips_for_several(
+def test_a_sweep_reads_only_queues_with_due_jobs_and_all_of_them_in_the_same_round_trips(
     session: Session, time: _Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []

@@ -78,7 +78,7 @@ def without_follow_up(session: Session, task: c.Command[Any]) -> None:
     session.run(lambda connection: session._carry_out(connection, [task]))
 
 
-def test_a_follow_up_leaves_other_ends_to_their_own_follow_ups(
+def test_a_follow_up_ignores_failed_dependencies_that_have_a_follow_up_of_their_own(
     sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent, other = add(sessions[0], new(), new())

@@ -239,7 +239,7 @@ def test_claims_from_many_groups_give_the_same_jobs_on_both_engines(
     assert unwanted == []
 
 
-def test_a_claim_that_changed_the_wrong_groups_in_advance_is_carried_out_again(
+def test_a_claim_that_changed_the_wrong_groups_in_advance_is_retried(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database.clear()

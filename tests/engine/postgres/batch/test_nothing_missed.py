@@ -249,7 +249,7 @@ class _Raiser:
         self.connection.close()
 
 
-def test_an_advance_of_the_claim_start_that_waited_for_a_lowered_proposal_uses_the_new_proposal(
+def test_advancing_the_claim_start_uses_a_proposal_that_another_transaction_has_just_lowered(
     two: _Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claim_start, "_BEGUN", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")

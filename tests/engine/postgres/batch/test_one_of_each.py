@@ -47,7 +47,7 @@ def test_the_first_jobs_of_all_groups_are_claimed_together_only_if_all_second_jo
 
 
 @pytest.mark.parametrize(("running", "is_alone"), [(0, False), (1, True), (2, True)])
-def test_in_fair_order_loads_decide_whether_the_first_jobs_of_all_groups_are_claimed_together(
+def test_in_fair_order_group_loads_decide_whether_all_first_jobs_are_claimed_together(
     running: int, is_alone: bool
 ) -> None:
     rows = row(1, 2, running=running, load=float(running)), row(3, 10, running=2, load=2.0)

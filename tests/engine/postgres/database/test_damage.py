@@ -409,7 +409,7 @@ EVENT_DAMAGE = {
 
 
 @pytest.mark.parametrize("how", EVENT_DAMAGE.values(), ids=list(EVENT_DAMAGE))
-def test_watchers_of_a_queue_with_damaged_events_are_told_that_events_are_missing(
+def test_watchers_of_a_queue_with_damaged_events_get_the_notice_of_missing_events(
     world: PostgresWorld, ask: Asker, how: str
 ) -> None:
     ask.create("other")

@@ -101,7 +101,7 @@ def test_a_large_statement_is_executed_before_the_next_statement_is_built(databa
     assert seen == ["sent"]
 
 
-def test_a_statement_can_be_carried_out_before_its_round_trip(database: Database, trips: Trips) -> None:
+def test_a_statement_can_be_executed_before_its_answer_is_read(database: Database, trips: Trips) -> None:
     with psycopg.connect(database.url, autocommit=True) as other:
         for _ in range(2):
             trips.begin(Statement("SELECT pg_advisory_lock(7)"))
@@ -110,7 +110,7 @@ def test_a_statement_can_be_carried_out_before_its_round_trip(database: Database
             assert rows == [(True,)]
 
 
-def test_the_next_round_trip_raises_the_error_of_a_statement_sent_before_it(
+def test_the_error_of_a_statement_sent_in_advance_is_raised_by_the_next_round_trip(
     connection: "psycopg.Connection[Row]", trips: Trips
 ) -> None:
     for settle in (trips.settle, lambda: trips.make([Statement("SELECT 1")])):

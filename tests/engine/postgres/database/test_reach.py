@@ -127,19 +127,19 @@ def test_each_new_reason_is_logged_but_the_recovery_only_when_all_sessions_are_c
         ('FATAL: database "nodb" does not exist', "can't be reached"),
     ],
 )
-def test_the_kind_of_a_failed_connection_follows_from_the_text_of_the_database(text: str, kind: str) -> None:
+def test_a_failed_connection_is_classified_by_the_error_text_of_the_database(text: str, kind: str) -> None:
     error = NotConnected(text)
     assert (error.kind, error.why) == (f"the database {kind}", text)
     assert str(error) == f"the database {kind}; check DATABASE_URL: {text}"
 
 
-def test_a_missing_root_certificate_is_reported_as_one_that_this_user_may_be_unable_to_read() -> None:
+def test_the_error_for_a_missing_root_certificate_says_that_it_must_exist_and_be_readable() -> None:
     error = NotConnected('root certificate file "/etc/jobengine/ca.pem" does not exist')
     assert "; check DATABASE_URL, whose sslrootcert must exist and be readable for this user: root" in str(error)
 
 
 @pytest.mark.parametrize("password", ["a/b", "a@b"])
-def test_a_host_that_an_unescaped_password_has_made_is_reported_with_the_escapes(password: str) -> None:
+def test_the_error_for_a_url_with_an_unescaped_password_shows_the_escapes(password: str) -> None:
     with pytest.raises(StorageError, match=r"where / and @ of a password are written %2F and %40"):
         connected(f"postgresql://jobengine:{password}@none.invalid/jobengine")
 

@@ -53,7 +53,7 @@ def test_records_written_by_another_server_replace_a_cached_job(its_rows: Rows) 
     assert its_rows.job(queue(), UID, edited, None).spec.content == b"[1]"
 
 
-def test_a_standing_without_the_edited_record_of_its_job_is_not_cached_with_the_old_record(its_rows: Rows) -> None:
+def test_writing_only_the_standing_of_an_edited_job_does_not_cache_the_edited_content(its_rows: Rows) -> None:
     new = job()
     (sealed,) = its_rows.sealed_jobs([(queue(), new)])
     (said,) = its_rows.sealed_standings([(queue(), claimed(job(content=b"[1]")))])
@@ -95,7 +95,7 @@ def test_sealed_names_are_cached_by_queue_kind_and_name(its_rows: Rows, monkeypa
 
 @pytest.mark.parametrize("cancelled", [False, True])
 @pytest.mark.parametrize("state", State)
-def test_a_row_has_the_key_of_the_group_only_if_the_group_counts_the_job(state: State, cancelled: bool) -> None:
+def test_a_job_row_has_a_group_key_only_while_the_group_counts_the_job(state: State, cancelled: bool) -> None:
     its, spec = Rows(Seal(KEY)), spec_of(UID, rare=Rare(group="g"))
     one = Job(spec, Standing(state=state, updated=1, notes=Notes(cancelled=cancelled)))
     assert key_of(its, one) == (None if counted_in(one) is None else its.group("g"))

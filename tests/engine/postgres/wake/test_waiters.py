@@ -72,7 +72,7 @@ def test_each_of_several_claims_in_a_batch_gets_a_different_long_job(world: Post
     assert [len(one.jobs) for one in answers] == [1] * 7 + [0]
 
 
-def test_a_watcher_is_told_of_possibly_missing_events_if_its_server_was_cut_off(
+def test_a_watcher_gets_the_notice_of_missing_events_if_the_database_had_ended_its_watch(
     world: PostgresWorld, ask: Asker, other: Asker
 ) -> None:
     stream = ask.watch()
