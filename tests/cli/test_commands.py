@@ -264,7 +264,7 @@ def test_add_wait_exits_with_1_if_the_job_fails_or_does_not_finish(shell: Shell,
     assert said in done.stderr
 
 
-def test_jobs_prints_tab_separated_lines_without_a_terminal(shell: Shell) -> None:
+def test_jobengine_jobs_prints_tab_separated_lines_without_a_terminal(shell: Shell) -> None:
     shell.mail.found = [job_of(tags=["a", "b"], worker="w\x1b[31m\n1")]
     done = shell("jobs", "mail", "--state", "queued", "--tag", "a", "--search", "ada")
     assert (
@@ -300,7 +300,7 @@ def test_next_exits_with_3_if_no_job_is_ready(shell: Shell) -> None:
     assert (done.exit_code, done.stdout) == (3, "")
 
 
-def test_events_prints_lines_or_json_with_event_ids(shell: Shell) -> None:
+def test_jobengine_events_prints_lines_or_json_with_event_ids(shell: Shell) -> None:
     lines = shell("events", "mail", "--count", "2").stdout.splitlines()
     assert [re.split(r"  +", line)[2:] for line in lines] == [["new", "queued"], ["queued", "inprogress"]]
     events = [json.loads(line) for line in shell("events", "mail", "--json", "--after", "e").stdout.splitlines()]
@@ -327,7 +327,7 @@ class _Outages:
 _AWAY = Unavailable("No answer.")
 
 
-def test_events_continues_after_outages_of_the_server(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobengine_events_continues_after_outages_of_the_server(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     streams = _Outages((1, _AWAY), (0, _AWAY), (0, EventsLost("lost")), (1, QueueNotFound("no", status=404)))
     monkeypatch.setattr(shell.mail, "events", streams)
     done = shell("events", "mail")
@@ -341,7 +341,7 @@ def test_events_continues_after_outages_of_the_server(shell: Shell, monkeypatch:
 
 
 @pytest.mark.parametrize(("error", "after", "code"), [(_AWAY, (), 5), (EventsLost("lost"), ("--after", "e"), 1)])
-def test_events_ends_if_its_first_request_fails(
+def test_jobengine_events_ends_if_its_first_request_fails(
     shell: Shell, error: JobEngineError, after: tuple[str, ...], code: int
 ) -> None:
     shell.mail.answers["events" if after else "stats"] = error

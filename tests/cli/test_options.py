@@ -225,7 +225,7 @@ def test_the_option_tz_of_schedule_add_is_refused_and_timezone_suggested(shell: 
     assert "--timezone" not in shell("add", "mail", "{}", "--tz", "UTC").stderr
 
 
-def test_jobs_shows_a_failed_job_with_the_line_that_names_its_error(shell: Shell) -> None:
+def test_jobengine_jobs_shows_a_failed_job_with_the_line_that_names_its_error(shell: Shell) -> None:
     shell.mail.found = [
         job_of(
             state="failed", error='Traceback (most recent call last):\n  File "a.py", line 1, in b\n    c\nOSError: no'

@@ -172,7 +172,7 @@ _HELD = {"worker": "ada", "jobs": 2, "last_updated": 1800000000}
 _WAITS = {"worker": "bob", "waiting": True, "since": 1800000000, "last_claim": 1800000060, "queues": ["mail", "news"]}
 
 
-def test_workers_lists_workers_that_hold_jobs_and_workers_that_wait(shell: Shell) -> None:
+def test_jobengine_workers_lists_workers_that_hold_jobs_and_workers_that_wait(shell: Shell) -> None:
     shell.mail.answers["workers"] = [WorkerJobs(_HELD), WorkerJobs({**_WAITS, "host": "h", "pid": "7", "client": "c"})]
     assert shell("workers", "mail").stdout == (
         "ada\tmail\t2\t2027-01-15T08:00:00Z\n\nbob\tmail,news\th\t7\tc\t2027-01-15T08:01:00Z\t2027-01-15T08:00:00Z\t\n"

@@ -215,7 +215,7 @@ def _manifests() -> dict[str, Any]:
     return {one["kind"]: one for one in yaml.safe_load_all((ROOT / "deploy/kubernetes-worker.yaml").read_text())}
 
 
-def test_every_field_of_the_manifests_of_the_workers_is_valid() -> None:
+def test_every_field_of_the_worker_manifests_is_valid() -> None:
     found = _manifests()
     assert list(found) == ["Deployment", "NetworkPolicy", "TriggerAuthentication", "ScaledObject"]
     for kind in ("Deployment", "NetworkPolicy"):

@@ -43,7 +43,7 @@ def axe(node_modules: Path) -> str:
     return (node_modules / "axe-core" / "axe.min.js").read_text()
 
 
-def test_axe_finds_no_fault_in_a_scene_and_nothing_overflows(
+def test_axe_finds_no_fault_in_any_dashboard_scene_and_nothing_overflows(
     name: str, arrive: Arrive, shop: Shop, axe: str, pytestconfig: pytest.Config
 ) -> None:
     pictures = pytestconfig.getoption("--pictures")
@@ -58,7 +58,7 @@ def test_axe_finds_no_fault_in_a_scene_and_nothing_overflows(
         assert _too_wide(person) == 0, f"{size[0]} {scheme}"
 
 
-def test_each_picture_in_the_docs_shows_a_scene_and_is_used() -> None:
+def test_each_picture_in_the_docs_shows_a_tested_dashboard_scene_and_is_used() -> None:
     looks = {f"{name}-{size[0]}-{scheme}.png" for name in SCENES for size, scheme in (*LOOKS, *OTHERS)}
     kept = {picture.name for picture in (ROOT / "docs" / "images").iterdir()}
     text = "".join((ROOT / page).read_text() for page in ("README.md", "docs/dashboard.md"))
