@@ -73,9 +73,7 @@ class Worker:
         ssl_context: "SSLContext | None" = None,
     ) -> None:
         self.queues = (queues,) if isinstance(queues, str) else tuple(dict.fromkeys(queues))
-        _check(self.queues, concurrency, grace, wait)
-        if not isinstance(processes, bool):
-            raise TypeError("processes must be True or False; concurrency is the number of jobs at a time")
+        _check(self.queues, concurrency, processes, grace, wait)
         self._settings = load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
         self._concurrency = concurrency
         self._processes = processes
@@ -263,8 +261,10 @@ class Worker:
         # The loop removes the signal handlers when it closes, so that a late second signal makes no traceback.
 
 
-def _check(queues: Sequence[str], concurrency: int, grace: float, wait: float) -> None:
+def _check(queues: Sequence[str], concurrency: int, processes: bool, grace: float, wait: float) -> None:
     check_numbers(concurrency=concurrency, grace=grace, wait=wait)
+    if not isinstance(processes, bool):
+        raise TypeError("processes must be True or False; concurrency is the number of jobs at a time")
     if not queues or concurrency < 1 or not 0 < wait <= _LONGEST_WAIT or grace < 0:
         raise ValueError(
             f"A worker needs a queue, a concurrency of at least 1, a wait of more than 0 and at most {_LONGEST_WAIT} "
