@@ -190,7 +190,7 @@ def backup(path: str, target: str) -> None:
 @click.argument("path", metavar="FILE")
 def restore(source: str, path: str) -> None:
     """
-    Restore a missing database from a copy, which must not be damaged.
+    Restore a missing database from a copy, which must not be damaged. First stop the server that used it.
 
     A copy whose end is missing is restored as far as it goes, with a note: `jobengine db check --backup` refuses it.
     """

@@ -128,10 +128,7 @@ class Journal:
 
     def lock(self) -> bool:
         """Take the lock and return whether the file exists; raises Locked and OSError."""
-        try:
-            self._lock_file = self._files.lock(self.path + ".lock")
-        except BlockingIOError:
-            raise Locked(f"{self.path}: another JobEngine is running on this database; stop it first") from None
+        self._lock_file = lock_database(self.path, self._files)
         self._directory = self._files.open_directory(os.path.dirname(self.path))
         return self.exists
 
@@ -430,6 +427,14 @@ class Journal:
         for descriptor in opened:
             if descriptor is not None:
                 self._files.close(descriptor)
+
+
+def lock_database(path: str, files: Files) -> int:
+    """Take the lock of the database `path`, and return its descriptor; raises Locked and OSError."""
+    try:
+        return files.lock(f"{path}.lock")
+    except BlockingIOError:
+        raise Locked(f"{path}: another JobEngine is running on this database; stop it first") from None
 
 
 def frames_of(chain: Chain, kind: Kind, records: Sequence[bytes], position: int) -> tuple[list[bytes], Chain]:

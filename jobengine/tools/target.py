@@ -10,7 +10,7 @@ from attrs import define, field
 
 from ..storage.files import Files
 from ..storage.frames import Chain, Kdf, Kind, Lock, new_file
-from ..storage.journal import frames_of
+from ..storage.journal import frames_of, lock_database
 
 #: Bytes that are written at a time.
 _WRITTEN_AT_ONCE: Final = 1 << 17
@@ -116,8 +116,11 @@ class NewDatabase:
 
 
 def check_free(path: str, files: Files | None = None) -> None:
-    """Raise TargetExists if the name exists."""
-    if (files or Files()).exists(path):
+    """Raise Locked if a server uses `path`, even if that file was moved away, and TargetExists if the file exists."""
+    files = files or Files()
+    if files.exists(f"{abspath(path)}.lock"):
+        files.close(lock_database(abspath(path), files))
+    if files.exists(path):
         raise TargetExists(f"{path} exists already and is not overwritten; name a new file, or move that one away")
 
 
@@ -127,7 +130,7 @@ def new_target(path: str, files: Files | None = None, *, replaces: bool = False)
     Make a file (mode 0600) that gets its name once it is complete and on disk; after an error there is no file.
 
     If `path` exists, raises TargetExists or, with `replaces`, replaces the file atomically and keeps its owner. Raises
-    OSError too. A kill leaves a file `path`.new-…, which nothing reads.
+    Locked as `check_free` does, and OSError. A kill leaves a file `path`.new-…, which nothing reads.
     """
     files = files or Files()
     if not replaces:

@@ -196,6 +196,24 @@ def test_rekey_of_a_database_in_use_exits_with_5_and_changes_nothing(db: Db) -> 
     assert jobs(db.path) == 3
 
 
+@pytest.mark.parametrize("command", ["restore", "backup", "repair"])
+def test_no_file_is_put_in_the_place_of_a_database_in_use_even_if_that_was_moved_away(db: Db, command: str) -> None:
+    db("backup", "jobengine.jedb", "copy")
+    journal = Journal(str(db.path), kdf=QUICK_KDF)
+    journal.lock()
+    try:
+        beside = db(command, "copy", "jobengine.jedb", code=5)
+        db.path.rename(db.home / "moved")
+        missing = db(command, "copy", "jobengine.jedb", code=5)
+        assert not db.path.exists()
+    finally:
+        journal.close(orderly=False)
+    for done in (beside, missing):
+        assert "another JobEngine is running on this database; stop it first" in done.stderr
+    db(command, "copy", "jobengine.jedb")
+    assert jobs(db.path) == 3
+
+
 def test_db_commands_read_the_secret_from_a_file_or_from_the_key_file(db: Db) -> None:
     (db.home / "secret").write_text(SECRET + "\n")
     db("check", "jobengine.jedb", SECRET="", SECRET_FILE="secret")

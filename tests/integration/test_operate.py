@@ -196,7 +196,7 @@ def test_the_daily_backup_copies_the_database_that_the_settings_name(host: Host)
     moved = host.root / "var/moved.jedb"
     host.run("systemctl stop jobengine")
     host.database.rename(moved)
-    (host.root / "etc/jobengine/settings").write_text(f'DB_PATH=before.jedb\nDB_PATH="{moved}"\n')
+    (host.root / "etc/jobengine/settings").write_text(f'DB_PATH=before.jedb\nDB_PATH = "{moved}"\n')
     assert host.run("deploy/backup 2>&1") == ""
     assert len(list((host.root / "var/backups/jobengine").glob("*.jedb"))) == 1
 
