@@ -138,7 +138,7 @@ class Channel:
         return self._all_up_to + len(self._beyond)
 
     def _methods(self) -> list[bytes]:
-        """The methods in the bytes that arrive next, without the contents that follow them."""
+        """The AMQP methods that arrive next, without the contents of messages."""
         part = self._socket.recv(1 << 18)
         if not part:
             raise RuntimeError("the connection was closed")

@@ -19,9 +19,9 @@ FIGURES: Final = _ROOT / "benchmarks" / "figures.md"
 README: Final = _ROOT / "README.md"
 PERFORMANCE: Final = _ROOT / "docs" / "performance.md"
 SIZING: Final = _ROOT / "docs" / "sizing.md"
-#: A table is between these lines; the first has its name.
+#: The lines before and after a table, with the table's name in place of {}.
 _BEGIN, _END = "<!-- {}: written by make bench -->\n", "<!-- end of {} -->\n"
-#: Names of rows, and what they are called in the table of all figures.
+#: The names of rows, each with the row's name in the table of all figures.
 Rows = Mapping[str, str]
 #: The rows of the README's table.
 CHOSEN: Final[Rows] = {

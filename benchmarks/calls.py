@@ -142,12 +142,12 @@ class Connection:
         return body
 
 
-#: Yields requests; the body of each answer is sent back into it.
+#: A generator that yields requests, and is sent the body of each answer.
 Conversation = Generator[bytes, bytes, None]
 
 
 def converse(port: int, conversations: Iterable[Conversation]) -> None:
-    """Hold conversations at the same time, each on its own connection, until all have ended."""
+    """Run conversations (generators of requests) concurrently, each on its own connection, until all have ended."""
     converse_with((port, conversation) for conversation in conversations)
 
 

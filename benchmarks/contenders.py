@@ -100,10 +100,10 @@ class Player:
         """Wait until the process prints `word`; raises Failed if it ends, prints something else, or takes too long."""
         line = self.line(_PATIENCE)
         if line != word:
-            raise Failed(f"{' '.join(self.arguments[:2])} did not come to {word!r}: {line} {last_words(self.errors)}")
+            raise Failed(f"{' '.join(self.arguments[:2])} did not print {word!r}: {line} {last_words(self.errors)}")
 
     def line(self, patience: float) -> str:
-        """The next line that it prints. If none comes within `patience` seconds, kills it and returns an empty text."""
+        """The next line of the process; after `patience` seconds without one, kills it and returns an empty text."""
         timer = Timer(patience, self._kill)
         timer.start()
         try:
@@ -112,17 +112,17 @@ class Player:
             timer.cancel()
 
     def go(self) -> None:
-        """Let the process begin."""
+        """Start the measured work of the process."""
         pipe = _pipe(self._process.stdin)
         pipe.write("\n")
         pipe.flush()
 
     def used(self) -> float:
-        """The seconds of processor time that it has used, also if it has ended. Call it before `stop`."""
+        """The seconds of processor time that the process used, even if it has ended. Call this before `stop`."""
         return used(self._process.pid)
 
     def stop(self) -> None:
-        """Kill it: some libraries take long to shut down, and its work is done."""
+        """Kill the process: its work is done, and some libraries take long to shut down."""
         self._kill()
         self._process.communicate()
 

@@ -42,7 +42,7 @@ reactor: Any = _reactor
 
 
 class Work(Struct):
-    """What the clients of one process have done."""
+    """The work done by the clients of one process."""
 
     jobs: int
     #: The seconds that the work took.
@@ -106,7 +106,7 @@ class Clients:
                 self._marks.append(time.perf_counter())
 
     def rates(self, began: float, jobs: int) -> list[float]:
-        """The rates of each tenth; see Work."""
+        """Jobs a second in each tenth of the requested jobs."""
         starts = [began, *self._marks]
         return [jobs / _SLICES / (end - start) for start, end in zip(starts, self._marks, strict=False)]
 
@@ -162,7 +162,7 @@ def main() -> None:
     failures: list[Failure] = []
 
     def begin() -> None:
-        """Begin the work, once the reactor runs."""
+        """Start the work; called once the reactor runs."""
         done = Deferred.fromCoroutine(_run(Clients(engine, int(arguments[1]), int(arguments[4])), arguments))
         done.addErrback(failures.append).addBoth(lambda _: reactor.stop())
 

@@ -24,7 +24,7 @@ _GROUPS, _JOBS = 100_000, 1_000_000
 _SIZE, _CONNECTIONS, _SECONDS = 1_000, 4, 4
 _LIMIT: Final[Mapping[str, Any]] = {"group_limits": {"in_progress": 2}}
 _FAIR: Final[Mapping[str, Any]] = {"group_order": "fair"}
-#: The rate leaves room for every job: what is measured is its bookkeeping.
+#: The rate never holds a job back: only its bookkeeping is measured.
 _RATE: Final[Mapping[str, Any]] = {"group_limits": {"rate": {"count": 100, "seconds": 60}}}
 #: The settings of each kind of queue, and the least share of a plain queue's rate, one by one and many at a time.
 _KINDS: Final[Mapping[str, tuple[Mapping[str, Any], float, float]]] = {
@@ -111,7 +111,7 @@ def _lives(adding: Sequence[bytes], deadline: float, done: list[int]) -> Convers
         uids = uids_in((yield claim_many(QUEUE, _SIZE)))
         answer = yield complete_many(QUEUE, uids)
         if len(uids) != _SIZE or answer.count(b'"status":200') != _SIZE:
-            raise Failed(f"{len(uids)} of {_SIZE} jobs were claimed; then came: {answer[:200]!r}")
+            raise Failed(f"{len(uids)} of {_SIZE} jobs were claimed; the answer to completing them: {answer[:200]!r}")
         done.append(_SIZE)
         if perf_counter() >= deadline:
             return

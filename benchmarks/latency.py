@@ -93,7 +93,7 @@ class OpenLoop:
             elif begin < inf:
                 self.compaction = begin, min(end, now)
         if now > _MOST:
-            raise Failed(f"no compaction was over in {_MOST:.0f} s")
+            raise Failed(f"no compaction ended within {_MOST:.0f} s")
         return now > self.compaction[1] + _BEFORE_AND_AFTER
 
     def _send(self) -> None:
@@ -135,7 +135,7 @@ _ADD, _CLAIM = add(QUEUE, keep_minutes=0), claim(QUEUE)
 
 
 def percentile(sorted_values: list[float], part: float) -> float:
-    """The value at this part of the sorted values; 0.5 is the median."""
+    """A quantile of sorted values: with 0.5 as `part` the median."""
     return sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * part))]
 
 

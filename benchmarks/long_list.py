@@ -33,7 +33,7 @@ class Reader:
     _thread: Thread = field(init=False)
 
     def start(self) -> None:
-        """Begin."""
+        """Start to read the queue."""
         self._thread = Thread(target=self._read)
         self._thread.start()
 
@@ -48,7 +48,7 @@ class Reader:
         self.ended = True
 
     def join(self) -> None:
-        """Wait for its end."""
+        """Wait until the queue is read."""
         self._thread.join()
 
 

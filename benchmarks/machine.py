@@ -24,12 +24,12 @@ SERVER_CORE, CLIENT_CORE = _CORES[0], _CORES[-1]
 
 
 def on_server_core(command: Sequence[str]) -> list[str]:
-    """The command, to be run on the core of the servers."""
+    """A command line that runs this command on the core of the servers."""
     return on_core(SERVER_CORE, command)
 
 
 def on_core(core: int, command: Sequence[str]) -> list[str]:
-    """The command, to be run on a core."""
+    """A command line that runs this command on a core."""
     return ["taskset", "--cpu-list", str(core), *command]
 
 
@@ -64,7 +64,7 @@ def free_port() -> int:
 
 @define
 class Effort:
-    """The duration of something, and the share of a core that this process and its ended children used."""
+    """The duration of a block of code, and the share of a core that this process and its ended children used."""
 
     seconds: float = 0
     share: float = 0
@@ -135,7 +135,7 @@ def description() -> str:
 
 
 def version(command: Sequence[str], pattern: str) -> str:
-    """The text that the pattern's group finds in the output of a command, or an empty one."""
+    """The first group of the pattern's match in a command's output; empty without a match."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return _found(pattern, done.stdout)
 

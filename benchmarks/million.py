@@ -113,7 +113,7 @@ def _compare_rates(results: Results, empty: JobEngine, full: JobEngine) -> None:
 
 
 def _compact(results: Results, server: JobEngine) -> None:
-    """Go through compactions; the last one is drawn."""
+    """Measure compactions; the last one is drawn as a chart."""
     server.ask(make_queue("waste"))
     runs, sizes = [], []
     for _ in range(TIMES):

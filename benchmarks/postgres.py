@@ -71,11 +71,11 @@ class WithoutHttp(PostgreSQL):
         _migrated(self)
 
     def singles(self, seconds: float) -> Run:
-        """See Server; the clients are spread over the servers."""
+        """Do jobs one by one; the clients are spread over the servers."""
         return self._run(_CLIENTS // self.daemons, 1, seconds)
 
     def bulk(self, size: int, seconds: float) -> Run:
-        """See Server; a few clients in each server."""
+        """Do jobs `size` at a time, with a few clients in each server."""
         return self._run(_BULK_CLIENTS, size, seconds)
 
     def _run(self, clients: int, size: int, seconds: float) -> Run:

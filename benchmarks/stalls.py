@@ -210,7 +210,7 @@ def _large(server: JobEngine) -> Sequence[Call]:
 
 
 def _once(call: Callable[[], None]) -> Callable[[], None]:
-    """A call that acts only the first time."""
+    """Wrap a call so that only the first use runs it."""
     rest = iter((call,))
     return lambda: next(rest, lambda: None)()
 

@@ -26,7 +26,7 @@ def lives(port: int, seconds: float, groups: int = 0) -> Run:
     with Effort.measured() as effort:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not done.stdout.rstrip().endswith("}"):
-        raise Failed(f"wrk said: {done.stdout} {done.stderr}")
+        raise Failed(f"wrk failed: {done.stdout} {done.stderr}")
     counted = json.loads(done.stdout.splitlines()[-1])
     if counted["failed"]:
         raise Failed(f"{counted['failed']} of {counted['requests']} requests failed")

@@ -181,7 +181,7 @@ def test_jobs_that_one_process_adds_are_completed_by_another_process(threads: in
 def test_a_benchmark_process_that_fails_is_named_with_its_last_output(tmp_path: Path) -> None:
     end = Player(["add", "no_such_library", "1", "1", "1", "1", "1"], tmp_path / "errors")
     try:
-        with pytest.raises(Failed, match=r"add no_such_library did not come to 'warm': .* No module named"):
+        with pytest.raises(Failed, match=r"add no_such_library did not print 'warm': .* No module named"):
             end.hear("warm")
     finally:
         end.stop()

@@ -62,7 +62,7 @@ def _compare(bench: Bench, place: Place) -> None:
             load = Load(daemons=number, clients=clients, size=size)
             found, computed = _middle(bench, load), simulate(load, place, evolve(COSTS, wal_removal=0)).jobs
             requests = 3 / load.size
-            # The daemons' work for HTTP and JSON is what remains without that for rules and driver.
+            # The daemons' work for HTTP and JSON is all of their work minus that for rules and driver.
             request = (found.daemons - COSTS.batch * found.batches - COSTS.task * requests - COSTS.job * 3) / requests
             rate = f"{found.rate:,.0f} jobs/s, computed {computed:,.0f} ({computed / found.rate - 1:+.0%})"
             each = f"HTTP {request:.0f} µs a request, client {found.clients / requests:.0f}"
@@ -71,7 +71,7 @@ def _compare(bench: Bench, place: Place) -> None:
 
 
 def _middle(bench: Bench, load: Load) -> "_Round":
-    """Of some rounds, the one with the median of jobs a second."""
+    """The round with the median rate of several rounds."""
     with ExitStack() as stack:
         servers = [stack.enter_context(a_daemon(bench)) for _ in range(load.daemons)]
         _round(bench, servers, load)

@@ -169,7 +169,7 @@ class Lane:
         self._process = self._run()
 
     def begin_soon(self) -> bool:
-        """Begin when the daemon has read all that has arrived; False if a batch is running."""
+        """Start a batch once the daemon has read all arrived requests; returns False if a batch is running."""
         if not self._runs and not self._begins:
             self._begins = True
             self.daemon.world.clock.wake(self._process, self.daemon.reads_until)

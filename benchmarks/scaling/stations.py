@@ -27,7 +27,7 @@ class Station:
         return end
 
     def busy(self, now: float) -> float:
-        """The time for which its cores have worked until now."""
+        """The total time that all cores have worked until now."""
         return self._work - sum(max(0.0, free - now) for free in self._free)
 
 

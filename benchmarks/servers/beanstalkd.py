@@ -22,8 +22,8 @@ _SINGLES, _PIPELINES = 32, 4
 @define(eq=False, kw_only=True)
 class Beanstalkd(Server):
     """
-    beanstalkd, syncing at every write or not; its client is one process with plain sockets: it writes to all, then
-    reads all.
+    beanstalkd, with or without a sync at every write. Its client is one process with plain sockets: it writes to all
+    sockets, then reads from all.
     """
 
     name: str = "beanstalkd"
@@ -78,7 +78,7 @@ class Beanstalkd(Server):
 
 @frozen
 class _Crowd:
-    """Connections that all send at once; their methods are looked up once, which saves the client time."""
+    """Connections that all send at once. The methods of their sockets are looked up only once, to save time."""
 
     sockets: Sequence[socket.socket]
     send: Sequence[Callable[[bytes], object]]
@@ -116,6 +116,6 @@ class _Crowd:
 
 
 def _deletes(answer: bytes) -> bytes:
-    """Commands that delete reserved jobs: each is RESERVED, its id, its length, and its content on the next line."""
+    """Commands that delete the jobs in an answer, which has two lines for each: RESERVED ID LENGTH, and the content."""
     lines = answer.split(b"\r\n")[:-1:2]
     return b"".join([b"delete %s\r\n" % line.split(b" ", 2)[1] for line in lines])

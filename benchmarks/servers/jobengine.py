@@ -111,17 +111,17 @@ class JobEngine(Server):
         return sum(int(float(number)) for number in _REQUESTS.findall(text))
 
     def singles(self, seconds: float) -> Run:
-        """See Server; the load is made by wrk."""
+        """Add, claim and complete jobs one by one, by requests from wrk."""
         from ..wrk import lives
 
         return lives(self.port, seconds)
 
     def bulk(self, size: int, seconds: float) -> Run:
-        """See Server; `size` jobs in each request, over a few connections."""
+        """Add, claim and complete jobs, `size` in each request, over a few connections."""
         return self._talk(_lives, size, seconds)
 
     def adding(self, size: int, seconds: float) -> Run:
-        """See Server; `size` jobs in each request, over a few connections."""
+        """Only add jobs, `size` in each request, over a few connections."""
         return self._talk(_additions, size, seconds)
 
     def _talk(self, talk: Callable[[int, float, list[int]], Conversation], size: int, seconds: float) -> Run:
@@ -140,7 +140,7 @@ def _lives(size: int, deadline: float, done: list[int]) -> Conversation:
         uids = uids_in((yield claiming))
         answer = yield complete_many(QUEUE, uids)
         if len(uids) != size or answer.count(b'"status":200') != size:
-            raise Failed(f"{len(uids)} of {size} jobs were claimed; then came: {answer[:200]!r}")
+            raise Failed(f"{len(uids)} of {size} jobs were claimed; the answer to completing them: {answer[:200]!r}")
         done.append(size)
         if perf_counter() >= deadline:
             return

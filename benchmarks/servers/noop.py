@@ -48,16 +48,16 @@ class Noop(Server):
     logs: bool = False
 
     def version(self) -> str:
-        """The versions of its packages."""
+        """The versions of Klein and Twisted."""
         return f"Klein {version('klein')}, Twisted {version('twisted')}"
 
     def start(self, home: Path) -> None:
-        """Start this module."""
+        """Start this module as a server process."""
         command = [sys.executable, "-m", __name__, str(self.port), *(["log"] if self.logs else [])]
         self.launch(command, home, self.listens, environment={"PYTHONPATH": str(Path(__file__).parents[2])})
 
     def singles(self, seconds: float) -> Run:
-        """The same requests from the same client as for JobEngine."""
+        """Send the same requests as to JobEngine, by the same client."""
         from ..wrk import lives
 
         return lives(self.port, seconds)

@@ -139,11 +139,11 @@ class PostgreSQL(Server):
         return ["--host=127.0.0.1", f"--port={self.port}", "--username=bench"]
 
     def singles(self, seconds: float) -> Run:
-        """See Server; the load is made by pgbench, with prepared statements."""
+        """Do jobs one by one, by pgbench with prepared statements."""
         return self._bench(self.life, 1, _CONNECTIONS, seconds)
 
     def bulk(self, size: int, seconds: float) -> Run:
-        """See Server; pgbench is not sent the contents of jobs."""
+        """Do jobs `size` at a time, by pgbench; the contents are not sent to it."""
         return self._bench(self.lives, size, _BULK_CONNECTIONS, seconds)
 
     def _bench(self, script: str, size: int, connections: int, seconds: float) -> Run:
@@ -155,13 +155,13 @@ class PostgreSQL(Server):
             output = _run([tool("pgbench"), *self._where(), *options, *load, "postgres"], given=script)
         found = re.search(r"^tps = ([\d.]+)", output, re.MULTILINE)
         if found is None:
-            raise Failed(f"pgbench said: {output}")
+            raise Failed(f"pgbench printed no rate: {output}")
         jobs = float(found[1]) * size
         return Run(jobs, effort.share, cost=(self.cost() - before) / effort.seconds / jobs)
 
 
 def pgmq() -> PostgreSQL:
-    """The SQL of pgmq."""
+    """A PostgreSQL server that is used by the SQL of pgmq."""
     return PostgreSQL(name="pgmq's SQL", table=_MESSAGES, life=_MESSAGE_LIFE, lives=_MESSAGE_LIVES)
 
 

@@ -76,7 +76,7 @@ class RabbitMQ(Server):
         return self._lives(_SINGLES, 1, seconds)
 
     def bulk(self, size: int, seconds: float) -> Run:
-        """As `singles`, with `size` jobs at a time over a few connections."""
+        """Publish, receive and acknowledge `size` jobs at a time over a few connections."""
         return self._lives(_BULKS, size, seconds)
 
     def _lives(self, connections: int, size: int, seconds: float) -> Run:
