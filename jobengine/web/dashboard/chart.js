@@ -45,7 +45,7 @@ export function failuresByMinute() {
 /** Bring the chart of an error up to date; `minutes` are numbers, oldest first. */
 export function setFailuresByMinute(element, minutes) {
   const [all, top] = [sum(minutes), Math.max(...minutes)];
-  const words = all === 0 ? 'In the last hour none failed' : `In the last hour ${number(all)} failed, at most ${number(top)} in a minute`;
+  const words = all === 0 ? 'In the last hour no job failed' : `In the last hour ${number(all)} failed, at most ${number(top)} in a minute`;
   set(element, 'aria-label', words);
   if (element.querySelector('title')?.textContent !== words) {
     element.querySelector('title')?.remove();

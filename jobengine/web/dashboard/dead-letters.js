@@ -19,7 +19,7 @@ export function deadLetterFields({ name, dead_letter: its }) {
     h('p', { class: 'hint' }, 'Jobs that fail with no attempts left move there, with their history. Empty: they stay in this queue.'),
     its?.missing && h('p', { class: 'warning' }, `There is no queue “${its.queue_name}” any more: failed jobs stay here. Create it and save, or empty the field.`),
     h('div', { class: 'fields' }, field('Dead-letter queue', { name: 'dead_letter', maxlength: 256, value: its?.queue_name, list: list.id }, 'Your key must be the owner’s in both queues.'), list,
-      field('Keep jobs there, minutes', { name: 'dead_letter_minutes', type: 'number', min: 0, step: 1, value: its?.keep_minutes }, 'Empty at first: two weeks.')));
+      field('Keep jobs there, minutes', { name: 'dead_letter_minutes', type: 'number', min: 0, step: 1, value: its?.keep_minutes }, 'Two weeks until this is set.')));
 }
 
 /** The changes to a queue's settings, from the values of the form. A dead-letter queue that was missing is set again. */

@@ -52,7 +52,7 @@ function makeItem(changed) {
   item.chart = failuresByMinute();
   item.first = time(null, { tabindex: 0 });
   item.last = time(null, { tabindex: 0 });
-  item.example = h('a', {}, 'Show the last one');
+  item.example = h('a', {}, 'Show the latest job');
   item.links = h('span', { class: 'line' });
   item.name = h('span', { class: 'muted code', title: 'The fingerprint of the error' });
   const queues = () => item.group.places.map(({ queue }) => queue).filter((queue) => session.may(queue, 'manage'));
@@ -61,7 +61,7 @@ function makeItem(changed) {
   const retry = () => actOnMatching(queues(), ACTIONS.retry, { fingerprint: item.group.fingerprint }, changed, staying(item));
   const back = () => moveBack(queues()[0], item.to, changed, alike());
   const move = () => openMove(queues()[0], alike(), changed, { to: item.to });
-  item.more = menu('More', [['Move to another queue', move, { 'data-act': 'move' }], ['Delete', act(ACTIONS.delete), { class: 'danger' }]], { 'aria-label': 'More for this error' });
+  item.more = menu('More', [['Move to another queue', move, { 'data-act': 'move' }], ['Delete', act(ACTIONS.delete), { class: 'danger' }]], { 'aria-label': 'More actions for this error' });
   item.buttons = h('span', { class: 'buttons' }, h('button', { type: 'button', onclick: back, 'data-act': 'back' }, 'Move back'), h('button', { type: 'button', onclick: retry }, 'Retry'), item.more);
   item.append(item.error, h('div', { class: 'line' }, item.count, item.chart, h('span', { class: 'muted' }, 'first ', item.first), h('span', { class: 'muted' }, 'last ', item.last),
     item.links, item.example, item.name, h('span', { class: 'gap' }), item.buttons));

@@ -18,8 +18,8 @@ async function change(queue, group, wanted, said, done) {
 }
 
 export const pauseGroup = (queue, { group, own }, done) => (own.paused
-  ? change(queue, group, { paused: false }, 'resumed, its jobs are given out again.', done)
-  : change(queue, group, { paused: true }, 'paused, none of its jobs is given out.', done));
+  ? change(queue, group, { paused: false }, 'resumed, its jobs can be claimed again.', done)
+  : change(queue, group, { paused: true }, 'paused, none of its jobs can be claimed.', done));
 
 /** End a hold. */
 export const releaseGroup = (queue, { group }, done) => change(queue, group, { held_until: 0 }, 'the hold has ended.', done);
@@ -35,7 +35,7 @@ export function holdGroup(queue, { group }, done) {
       done();
     };
     return form('Hold', hold, [field('Minutes', { name: 'minutes', type: 'number', min: 1, step: 1, required: true, value: 5 },
-      'None of its jobs is given out for that time. Those in progress go on.')], { more: keep(close) });
+      'No job of the group can be claimed during that time. Jobs in progress go on.')], { more: keep(close) });
   });
 }
 
@@ -50,7 +50,7 @@ export function setGroup(queue, { group, own }, done) {
       done();
     };
     return form('Save', save, [h('p', { class: 'hint' }, 'Where a field is empty, the queue’s limit applies.'),
-      h('div', { class: 'fields' }, limitFields('own', own), field('Weight', { name: 'weight', type: 'number', min: 1, step: 1, value: own.weight ?? 1 }, 'Its share in fair order.'))],
+      h('div', { class: 'fields' }, limitFields('own', own), field('Weight', { name: 'weight', type: 'number', min: 1, step: 1, value: own.weight ?? 1 }, 'The group’s share in fair order.'))],
     { more: keep(close) });
   });
 }
@@ -58,7 +58,7 @@ export function setGroup(queue, { group, own }, done) {
 /** Confirm, then remove the group's own settings. */
 export function resetGroup(queue, { group, own }, done) {
   const removed = [own.paused && 'paused', ownText(own)].filter(Boolean).join(', ');
-  confirm(`Reset the group “${group}” of “${queue}”`, `Its own settings will be removed: ${removed}. Those of the queue apply to it again.`, 'Reset', async () => {
+  confirm(`Reset the group “${group}” of “${queue}”`, `The group’s own settings will be removed: ${removed}. Those of the queue will apply again.`, 'Reset', async () => {
     await api.resetGroup(queue, group);
     tell(`${group}: reset.`);
     done();

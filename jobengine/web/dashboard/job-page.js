@@ -40,7 +40,7 @@ class JobPage extends HTMLElement {
     this.buttons = h('div', { class: 'buttons' });
     this.deeds = h('span', { class: 'buttons', hidden: true });
     this.append(h('div', { class: 'title-line' },
-      h('nav', { class: 'crumbs', 'aria-label': 'Where this is' }, h('a', { href: '#/queues' }, 'Queues'), ' / ', h('a', { href: queueLink(queue) }, queue), ' /'),
+      h('nav', { class: 'crumbs', 'aria-label': 'Breadcrumb' }, h('a', { href: '#/queues' }, 'Queues'), ' / ', h('a', { href: queueLink(queue) }, queue), ' /'),
       h('h1', { tabindex: -1, title: uid }, 'Job ', h('span', { class: 'code' }, uid.slice(0, 8))), this.badge, this.attempt, this.buttons), this.state, this.body);
     loading(this.state);
     this.#addButtons();
@@ -390,7 +390,7 @@ function factsOf(job, raw, reason) {
 }
 
 /** What becomes of a job when one that it waits for fails. */
-const ON_FAILURE = { fail: 'it fails too', run: 'it runs all the same', wait: 'it waits for the retry' };
+const ON_FAILURE = { fail: 'it fails too', run: 'it runs anyway', wait: 'it waits for the retry' };
 
 /** Whether the server advises to move a failed job back to the queue that it came from. */
 const belongsElsewhere = (explanation) => Boolean(explanation?.reason.includes('move it back'));
@@ -430,7 +430,7 @@ function linkReason({ state, paused, not_before: from, dependencies }) {
   const them = [count && jobs(count), batches && `${number(batches)} ${batches === 1 ? 'batch' : 'batches'}`].filter(Boolean).join(' and ');
   if (state === 'failed') {
     const removed = dependencies.some((one) => one.state === 'removed');
-    return `Failed because of ${them}. ${removed ? 'What was removed can’t be retried: drop the dependencies to run this job.' : 'It is queued again once what failed is retried.'}`;
+    return `Failed because of ${them}. ${removed ? 'Removed jobs can’t be retried: drop the dependencies to run this job.' : 'It is queued again once each failed dependency is retried.'}`;
   }
   return [paused && 'The queue is paused.', `It waits for ${them}.`, from && `It can’t be claimed before ${exact(from)}.`].filter(Boolean).join(' ');
 }

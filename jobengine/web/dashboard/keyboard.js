@@ -76,6 +76,6 @@ function leave(event) {
 /** The keys in a dialog, with a box to turn them off. */
 export function showKeys() {
   const box = tick('Use these keys', { checked: !areOff(), onchange: ({ target }) => (target.checked ? localStorage.removeItem(OFF) : localStorage.setItem(OFF, '1')) },
-    'Turn them off if you press them by mistake.');
+    'Turn the keys off if you press them by mistake.');
   dialog('Keys', () => [h('dl', { class: 'keys' }, KEYS.map(([key, text]) => h('div', {}, h('dt', {}, key.split(' ').map((each) => h('kbd', {}, each))), h('dd', {}, text)))), box]);
 }

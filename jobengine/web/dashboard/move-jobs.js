@@ -56,7 +56,7 @@ export const moveBack = (queue, origin, done, filter = {}) => openMove(queue, { 
 export const moveOneBack = (queue, uid, origin, done) => openMove(queue, { uids: [uid] }, done, { to: origin, heading: `Move 1 job of “${queue}” back` });
 
 /** What a retry means for jobs that came from another queue, as a sentence. */
-export const stayText = (origin) => `They stay in this queue, even if their workers are only in “${origin}”: Move back takes them there.`;
+export const stayText = (origin) => `The jobs stay in this queue, even if their workers are only in “${origin}”: Move back takes them there.`;
 
 /** Offer the names of the known queues, other than `queue`, in a list of suggestions. */
 export async function offerQueues(list, queue) {

@@ -19,7 +19,7 @@ class NarrowPart extends HTMLElement {
   }
 
   #ask(queue) {
-    const uid = field('Job', { name: 'uid', required: true, class: 'code' }, 'The uid from the answer to its add request.');
+    const uid = field('Job', { name: 'uid', required: true, class: 'code' }, 'The job’s uid, from the answer to its add request.');
     return h('section', { class: 'panel', 'aria-labelledby': 'one-job' }, h('h2', { id: 'one-job' }, 'Read a job'),
       form('Show job', (element) => { location.hash = jobLink(queue, values(element).uid.trim()); }, [uid]));
   }

@@ -65,7 +65,7 @@ class QueuePage extends HTMLElement {
     const { name } = this;
     this.marks = h('span', { class: 'marks' });
     this.buttons = h('div', { class: 'buttons' });
-    this.append(h('div', { class: 'title-line' }, h('nav', { class: 'crumbs', 'aria-label': 'Where this is' }, h('a', { href: '#/queues' }, 'Queues'), ' /'),
+    this.append(h('div', { class: 'title-line' }, h('nav', { class: 'crumbs', 'aria-label': 'Breadcrumb' }, h('a', { href: '#/queues' }, 'Queues'), ' /'),
       h('h1', { tabindex: -1 }, name), this.marks, this.buttons));
     this.#addButtons();
     if (!session.may(name, 'read')) {
@@ -161,7 +161,7 @@ class QueuePage extends HTMLElement {
 
   #buildHold() {
     this.until = time(null, { tabindex: 0, class: 'strong' });
-    this.hold = h('p', { class: 'hold line', role: 'status', hidden: true }, h('span', {}, 'The queue is held, no job is given out. The hold ends ', this.until, '.'),
+    this.hold = h('p', { class: 'hold line', role: 'status', hidden: true }, h('span', {}, 'The queue is held: no job can be claimed. The hold ends ', this.until, '.'),
       session.may(this.name, 'manage') && h('button', { type: 'button', onclick: () => release(this.stats, () => this.changed()) }, 'End the hold'));
   }
 

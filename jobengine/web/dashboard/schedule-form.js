@@ -11,7 +11,7 @@ const TYPING = 300;
 const DAY = 86400;
 const KINDS = [['cron', 'At the times of a cron line'], ['every', 'At a fixed interval']];
 /** What happens in unusual cases: the API's values with their texts. */
-export const IF_RUNNING = [['skip', 'Skip this time'], ['add', 'Add a job all the same'], ['replace', 'Cancel the unfinished jobs, and add a new one']];
+export const IF_RUNNING = [['skip', 'Skip this time'], ['add', 'Add a job anyway'], ['replace', 'Cancel the unfinished jobs, and add a new one']];
 export const MISSED = [['once', 'Fire the latest one'], ['none', 'Fire none of them'], ['all', 'Fire all of them, oldest first']];
 const WHOLE = '-?(0|[1-9]\\d{0,18})';
 
@@ -57,7 +57,7 @@ function fieldsOf(known, job, preview) {
     h('div', { class: 'fields' }, choice('Fires', KINDS, { name: 'kind', value: its.cron === undefined ? 'every' : 'cron' }), ...preview.fields(its)), preview.place,
     jsonField('Content', 'content', pretty(job.get('content') ?? '{}')),
     h('div', { class: 'fields' }, field('Priority', { name: 'priority', inputmode: 'text', pattern: WHOLE, title: 'a whole number', value: job.get('priority') ?? '0' }, 'Higher goes first.'),
-      choice('If a job of it is not finished', IF_RUNNING, { name: 'if_running', value: its.if_running }),
+      choice('If a job of the schedule is unfinished', IF_RUNNING, { name: 'if_running', value: its.if_running }),
       field('Pause after failures in a row', { name: 'failures', type: 'number', min: 1, max: 1000, step: 1, value: its.pause_after_failures }, 'An empty field means never.'),
       choice('If times were missed', MISSED, { name: 'missed', value: its.missed }),
       field('Oldest missed time to fire, seconds', { name: 'missed_seconds', type: 'number', min: 0, max: 366 * DAY, step: 1, value: its.missed_seconds }, 'If the latest missed time is older, it is not fired.')),

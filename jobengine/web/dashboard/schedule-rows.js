@@ -55,8 +55,8 @@ const isLate = ({ next }) => next.length > 0 && Date.now() / 1000 - secondOf(nex
 export const scheduleMarks = (schedule) => [
   schedule.paused && (schedule.paused_by_failures
     ? h('span', { class: 'badge failing', title: `${number(schedule.failures ?? schedule.pause_after_failures)} of its jobs in a row have failed.` }, 'Paused by failures')
-    : h('span', { class: 'badge warn', title: 'It adds no job until it is resumed.' }, 'Paused')),
-  isLate(schedule) && h('span', { class: 'badge warn', title: `It should have fired at ${wallTime(schedule.next[0])}.` }, 'Late'),
+    : h('span', { class: 'badge warn', title: 'The schedule adds no job until it is resumed.' }, 'Paused')),
+  isLate(schedule) && h('span', { class: 'badge warn', title: `The schedule should have fired at ${wallTime(schedule.next[0])}.` }, 'Late'),
 ].filter(Boolean);
 
 /** Numbers to order schedules by trouble: paused by failures first, then late, then a last job that failed. */

@@ -110,7 +110,7 @@ const textOf = (options, value) => options.find(([each]) => each === value)?.[1]
 function factsOf(schedule, job) {
   const { missed_seconds: old, pause_after_failures: failures } = schedule;
   const options = [...job].filter(([name]) => name !== 'content').map(([name, text]) => [OPTIONS[name] ?? name, h('span', {}, text)]);
-  return [['Fires', h('code', {}, timingOf(schedule))], ['Time zone', schedule.timezone], ['If a job of it is not finished', textOf(IF_RUNNING, schedule.if_running)],
+  return [['Fires', h('code', {}, timingOf(schedule))], ['Time zone', schedule.timezone], ['If a job of the schedule is unfinished', textOf(IF_RUNNING, schedule.if_running)],
     ['If times were missed', textOf(MISSED, schedule.missed)], ...(schedule.missed === 'once' ? [['Oldest missed time to fire', old < 60 ? '1 min' : duration(old)]] : []),
     ['Pause after failures in a row', failures ? number(failures) : 'never'],
     ['Created', timeOf(new Date(schedule.created * 1000).toISOString())], ...options];

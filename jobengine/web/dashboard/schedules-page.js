@@ -70,7 +70,7 @@ class SchedulesPage extends HTMLElement {
     const listed = this.#found.filter((each) => each.name.toLowerCase().includes(wanted) || each.queue_name.toLowerCase().includes(wanted));
     const part = [...this.part, listed.length > MOST_ROWS && `${MOST_ROWS} are shown`].filter(Boolean);
     setText(this.told, listed.length ? `${number(listed.length)} ${listed.length === 1 ? 'schedule' : 'schedules'}${part.length ? ` (${part.join(', ')})` : ''}` : '');
-    replace(this.state, listed.length === 0 && (wanted ? empty('No schedule has such a name') : empty('There is no schedule yet', 'The tab Schedules of a queue adds one.')));
+    replace(this.state, listed.length === 0 && (wanted ? empty('No schedule has such a name') : empty('There is no schedule yet', 'Add one in the tab Schedules of a queue.')));
     const rows = listed.slice(0, MOST_ROWS);
     keepOrder(this.table.frame.querySelector('tbody'), rows, keyOf);
     this.table.draw(rows);

@@ -46,9 +46,9 @@ class SettingsPart extends HTMLElement {
     const given = (name) => stats.defaults?.[name];
     const draft = new Draft(`settings.${this.queue}`);
     const fields = [
-      h('div', { class: 'fields' }, field('Job limit', { name: 'max_jobs', type: 'number', min: 0, step: 1, value: stats.max_jobs }, 'In all states together; 0 is no limit.'),
+      h('div', { class: 'fields' }, field('Job limit', { name: 'max_jobs', type: 'number', min: 0, step: 1, value: stats.max_jobs }, 'For jobs in all states together; 0 is no limit.'),
         tick('Require the lease', { name: 'require_lease', checked: stats.require_lease }, 'Only the worker that holds a job may update it while it is in progress.')),
-      h('fieldset', {}, h('legend', {}, 'Job defaults'), h('p', { class: 'hint' }, 'For jobs that do not set them. An empty field means the server’s default.'),
+      h('fieldset', {}, h('legend', {}, 'Job defaults'), h('p', { class: 'hint' }, 'For jobs that do not set these values. An empty field means the server’s default.'),
         h('div', { class: 'fields' }, DEFAULTS.map(([name, label, min]) => field(label, { name, type: 'number', min, step: 1, value: given(name) }, name === 'timeout_seconds' ? '0 is never.' : null)))),
       deadLetterFields(stats), flowFields(stats),
     ];

@@ -25,7 +25,7 @@ export function workerNote(queue, brief = false) {
   if (!lacksWorkers(queue)) return null;
   const { ready, last_claim: last } = queue;
   const how = last === null ? 'no worker yet' : `no worker for ${duration(Math.floor(Date.now() / 1000 - last))}`;
-  return h('span', { class: 'bad', title: last === null ? 'No claim came since the server’s start' : `The last claim came ${exact(last)}` }, brief ? how : `${number(ready)} ready, ${how}`);
+  return h('span', { class: 'bad', title: last === null ? 'No claim since the server’s start' : `The last claim was ${exact(last)}` }, brief ? how : `${number(ready)} ready, ${how}`);
 }
 
 /** How bad a queue's state is; 0 is nothing. */

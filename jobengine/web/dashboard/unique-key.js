@@ -26,7 +26,7 @@ export function uniqueFields(key, unique = {}, debounce = {}) {
     seconds('unique_seconds', 'Seconds after the finish', unique.seconds, 0, 'How long a finished job still holds the key.'),
     seconds('debounce_seconds', 'Debounce, seconds', debounce.seconds, 1, 'Each add with the key replaces the queued job, and delays it by this time.'),
     seconds('debounce_most', 'Longest debounce, seconds', debounce.at_most_seconds, 1, 'After the first add. Empty: ten times the debounce.'),
-    tick('Replace a queued job', { name: 'unique_replace', checked: unique.if_queued === 'replace' }, 'Its uid and its place in line stay.'),
+    tick('Replace a queued job', { name: 'unique_replace', checked: unique.if_queued === 'replace' }, 'The queued job keeps its uid and its place in line.'),
     tick('Add beside a job in progress', { name: 'unique_add', checked: unique.if_running === 'add' }, 'At most one queued job waits beside those in progress.')));
 }
 

@@ -7,7 +7,7 @@ const LABELS = {
   access_key: 'Key', new_access_key: 'New key', old_key_seconds: 'Seconds for which the old key stays valid', queue_name: 'Queue',
   limits: 'Limits', group_limits: 'Limits of each group', in_progress: 'Jobs in progress', rate: 'Claims', count: 'Claims', seconds: 'In how many seconds', weight: 'Weight',
   group: 'Group', group_order: 'Order of groups', group_on_failure: 'If a job fails, in strict order', target_wait_seconds: 'Target wait', held_until: 'Held until', order: 'Seconds per step of priority', seconds_per_priority: 'Seconds per step of priority',
-  cron: 'Cron line', timezone: 'Time zone', every_seconds: 'Seconds between two times', if_running: 'If a job of it is not finished', missed: 'If times were missed',
+  cron: 'Cron line', timezone: 'Time zone', every_seconds: 'Seconds between two times', if_running: 'If a job of the schedule is unfinished', missed: 'If times were missed',
   missed_seconds: 'Oldest missed time to fire', pause_after_failures: 'Pause after failures in a row',
   debounce: 'Debounce', at_most_seconds: 'Longest debounce, seconds', unique: 'Unique key', dead_letter: 'Dead-letter queue', move_to: 'To queue', per_second: 'Jobs per second', fingerprint: 'Fingerprint',
   depends_on: 'Dependencies', on_dependency_failure: 'If a dependency fails', batch: 'Batch',

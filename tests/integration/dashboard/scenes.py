@@ -247,7 +247,7 @@ def errors_retry(person: Person, _shop: Shop) -> None:
 def errors_move(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/mail/errors")
     group = person.page.get_by_role("listitem").filter(has_text="mailbox")
-    group.get_by_role("button", name="More for this error").click()
+    group.get_by_role("button", name="More actions for this error").click()
     group.get_by_role("button", name="Move to another queue").click()
     dialog = person.dialog("Move jobs of")
     dialog.get_by_label("To queue").fill("empty")

@@ -130,7 +130,7 @@ def test_the_page_of_a_dead_letter_and_the_list_of_errors_offer_to_move_jobs_bac
     shown = admin.page.get_by_role("listitem").filter(has_text="no space")
     shown.get_by_role("button", name="Retry").click()
     dialog = admin.dialog("Retry 1 job")
-    expect(dialog).to_contain_text(f"They stay in this queue, even if their workers are only in “{queue.name}”")
+    expect(dialog).to_contain_text(f"The jobs stay in this queue, even if their workers are only in “{queue.name}”")
     dialog.get_by_role("button", name="Keep as it is").click()
     shown.get_by_role("button", name="Move back").click()
     admin.dialog("Move failed jobs of").get_by_role("button", name="Move", exact=True).click()

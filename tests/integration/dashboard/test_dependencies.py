@@ -149,7 +149,7 @@ def test_a_job_failed_by_a_dependency_runs_after_the_dashboard_drops_its_depende
     add(client, queue.name, 2, 1)
     change(client, queue.name, 1, new_status="failed")
     _look(person, queue, 2)
-    text = "Failed because of 1 job. It is queued again once what failed is retried."
+    text = "Failed because of 1 job. It is queued again once each failed dependency is retried."
     expect(person.page.get_by_text(text)).to_be_visible()
     queue.delete(uid(1))
     person.page.reload()

@@ -30,7 +30,7 @@ DIALOGS: dict[str, tuple[str, Callable[[Person], None]]] = {
     "Retry 2 jobs of “Q”": ("/errors", _press("Retry")),
     "Move jobs of “Q” to another queue": (
         "/errors",
-        lambda person: person.choose("More for this error", "Move to another queue"),
+        lambda person: person.choose("More actions for this error", "Move to another queue"),
     ),
     "Add a schedule to “Q”": ("/schedules", _press("Add schedule")),
     "Add a key to “Q”": ("/settings", _press("Add key")),

@@ -139,7 +139,7 @@ def test_an_error_group_moves_to_another_queue_after_a_dry_run(person: Person, e
     _fail(queue, "401 Unauthorized")
     person.look_at(queue.name, part="/errors")
     group = person.page.locator("ol.errors > li").first
-    group.get_by_role("button", name="More for this error").click()
+    group.get_by_role("button", name="More actions for this error").click()
     group.get_by_role("button", name="Move to another queue").click()
     dialog = person.dialog("Move jobs of")
     expect(dialog.get_by_role("status")).to_have_text(f"3 jobs of “{queue.name}” match.")
@@ -229,7 +229,7 @@ def test_the_delete_button_of_an_error_group_is_not_beside_retry(person: Person,
     person.look_at(queue.name, part="/errors")
     expect(person.button("Retry")).to_be_visible()
     expect(person.button("Delete")).to_be_hidden()
-    person.choose("More for this error", "Delete")
+    person.choose("More actions for this error", "Delete")
     expect(person.dialog("Delete 1 job")).to_be_visible()
 
 

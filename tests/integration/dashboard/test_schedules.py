@@ -153,7 +153,7 @@ def test_the_schedule_form_shows_the_next_times_and_adds_a_schedule(
     expect(times.last).to_have_text(re.compile(r"02:30 comes twice; it fires the first time only"))
     dialog.get_by_label("Content", exact=True).fill('{"exact": 12345678901234567}')
     dialog.get_by_label("Pause after failures in a row").fill("3")
-    dialog.get_by_label("If a job of it is not finished").select_option("add")
+    dialog.get_by_label("If a job of the schedule is unfinished").select_option("add")
     person.confirm("Add a schedule to", "Add")
     expect(_names(person)).to_have_text(["weekly"])
     added = read_schedule(client, queue.name, "weekly")
