@@ -192,7 +192,7 @@ def error_of(
 
 
 def _detail(status: int, problem: Mapping[str, Any]) -> str:
-    """What is wrong, as the answer says it, with advice for Python instead of HTTP."""
+    """The error text of an answer, with advice for Python instead of HTTP."""
     detail = str(problem.get("detail") or problem.get("error") or f"The server answered with status {status}.")
     for text, python_text in _IN_PYTHON.items():
         detail = detail.replace(text, python_text)

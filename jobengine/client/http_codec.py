@@ -22,7 +22,7 @@ _LONG_BODY: Final = 1 << 20
 _LONGEST: Final = 1 << 30
 #: OpenSSL's codes for a certificate whose issuer is not known, such as 18 for a self-signed one.
 _UNKNOWN_ISSUER: Final = frozenset({2, 18, 19, 20, 21})
-#: Those of them for a certificate that names another issuer, whose certificate neither side has.
+#: The codes among them for a certificate with another issuer, whose own certificate neither side has.
 _MISSING_ISSUER: Final = frozenset({2, 20, 21})
 #: The first bytes with which a TLS server answers plain HTTP.
 _TLS_ALERT: Final = b"\x15\x03"
@@ -301,25 +301,25 @@ class ResponseParser:
     # Callbacks of httptools
 
     def on_message_begin(self) -> None:
-        """An answer begins."""
+        """Handle the beginning of an answer, which is surplus after a complete one."""
         if self.complete:
             self._surplus = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
+        """Store a header of the answer."""
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """The body begins."""
+        """Set `head`: the headers are complete, and the body follows."""
         self.head = Response(self._parser.get_status_code(), self._headers, b"")
 
     def on_body(self, part: bytes) -> None:
-        """A part of the body."""
+        """Keep a part of the body."""
         self._size += len(part)
         self._parts.append(part)
 
     def on_message_complete(self) -> None:
-        """The answer ends."""
+        """Complete the answer, unless it is an interim one (status 1xx)."""
         assert self.head is not None
         if self.head.status >= 200:
             self.complete = True

@@ -127,29 +127,29 @@ class JobFilter(TypedDict, total=False):
 
     #: queued, inprogress, complete or failed.
     state: str
-    #: Has this tag.
+    #: A tag of the job.
     tag: str
-    #: Is in this group.
+    #: The job's group.
     group: str
-    #: Belongs to this batch.
+    #: The job's batch.
     batch: str
-    #: Has this text in its content.
+    #: A text in the job's content.
     q: str
-    #: Is held by this worker, or was last held by it.
+    #: The worker that holds the job, or held it last.
     worker: str
-    #: Has this text in its error.
+    #: A text in the job's error.
     error: str
-    #: Has this fingerprint of its latest error.
+    #: The fingerprint of the job's latest error.
     fingerprint: str
-    #: Was last moved from the queue of this name.
+    #: The name of the queue from which the job was last moved.
     moved_from: str
-    #: Was added at least this many seconds ago.
+    #: Seconds: the job was added at least that long ago.
     older_than: Span
-    #: Was last updated at least this many seconds ago.
+    #: Seconds: the job was last updated at least that long ago.
     updated_before: Span
-    #: Is queued again after an attempt that failed or timed out; False selects all other jobs.
+    #: True selects jobs that are queued again after an attempt that failed or timed out; False all other jobs.
     retrying: bool
-    #: Failed because it was cancelled; False selects all other jobs.
+    #: True selects jobs that failed because they were cancelled; False all other jobs.
     cancelled: bool
 
 
@@ -161,7 +161,7 @@ class NewJob:
     def __init__(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> None:
         self.content = content
         self.options = options
-        #: The uid with which it was last sent. As long as no uid is fixed, each add makes another job.
+        #: The uid of the last add. Until a uid is fixed, each add makes another job.
         self._sent: str | None = None
         if "depends_on" in options:
             # Encode them now, so that the named jobs get their uids before they are sent.
@@ -169,7 +169,7 @@ class NewJob:
 
     @property
     def uid(self) -> str:
-        """The job's uid: its own, or that of its last add, or else one that is chosen now; from then on it is fixed."""
+        """The job's uid: the given one, or that of the last add, or a new one. Reading it fixes it for later adds."""
         uid = self.options["uid"] = self.options.get("uid") or self._sent or new_uid()
         return uid
 
@@ -178,7 +178,7 @@ class NewJob:
 
 
 def written_new(job: NewJob, usual: Mapping[str, Any]) -> bytes:
-    """A NewJob as JSON, to be sent now; `usual` are the options for those that it does not have."""
+    """A NewJob as JSON, to be sent now; `usual` has values for the options that the job lacks."""
     return job_json(job.content, {**usual, **_with_uid(job)})
 
 
@@ -194,7 +194,7 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def uid_text(uid: str) -> str:
-    """The uid of a job; raises TypeError for a job, or anything else that is no text."""
+    """The uid of a job; raises TypeError for any value but a text, such as a job."""
     if not isinstance(uid, str):
         raise TypeError(f"this call needs a job's uid, a text such as job.uid, not {type(uid).__name__}")
     return uid

@@ -1,4 +1,4 @@
-"""What jobs wait for and what waits for them, as values."""
+"""The server's answers about jobs that wait for other jobs and batches."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ class GraphEdge(Answer):
     __slots__ = ()
     _shown = ("before", "after")
 
-    #: Both are indexes in `nodes`.
+    #: `before` and `after` are indexes in `nodes`.
     before = Field[int]("from", default=0)
     after = Field[int]("to", default=0)
 

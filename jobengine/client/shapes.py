@@ -115,7 +115,7 @@ def page_of(name: str, kind: Any) -> Any:
 
 
 class Dropped(Struct, gc=False):
-    """The part of a list of failures that tells how many jobs are not in it."""
+    """The field of a failure list that counts the jobs left out of it."""
 
     dropped: int
 

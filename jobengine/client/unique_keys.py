@@ -37,7 +37,7 @@ class Debounce(Answer):
     __slots__ = ()
     _shown = ("delay", "at_most")
 
-    #: From the latest add until the job can be claimed.
+    #: The time from the latest add until the job can be claimed.
     delay = Field[timedelta]("seconds", as_span)
     #: The time from the first add after which further adds no longer delay the job.
     at_most = Field[timedelta]("at_most_seconds", as_span)

@@ -22,7 +22,7 @@ _log: Final = getLogger("jobengine.worker")
 MakePool = Callable[
     [Callable[[Ends], object], Callable[[Hold], object], Callable[[BaseException], object]], HandlerPool
 ]
-#: Makes the calls before the first claim; its argument is called with the error of each failed attempt.
+#: Prepares the server before the first claim; calls its argument with the error of each failed attempt.
 Prepare = Callable[[Callable[[JobEngineError], object]], Coroutine[Any, Any, None]]
 
 

@@ -117,14 +117,14 @@ class Supervisor:
     # Events
 
     def claimed(self, now: float, number: int, jobs: Sequence[Claimed]) -> None:
-        """A claim was answered."""
+        """Record the jobs in the answer to a claim."""
         group = self._groups[number]
         requested, reserved = group.asking, not group.waiting
         group.asking, group.waiting = 0, False
         self._given(now, group, jobs, requested, group.endings, reserved=reserved)
 
     def claim_failed(self, now: float, number: int, error: JobEngineError) -> None:
-        """A claim was refused, or its answer was lost."""
+        """Record that a claim was refused, or that its answer was lost."""
         group = self._groups[number]
         group.asking, group.waiting = 0, False
         if isinstance(error, REFUSALS) and not group.known:
@@ -134,12 +134,12 @@ class Supervisor:
             self.fatal = error
 
     def aborted(self, now: float, number: int) -> None:
-        """A claim was aborted, as planned."""
+        """Record that a claim was aborted, as planned."""
         group = self._groups[number]
         group.asking, group.waiting, group.claimed_at = 0, False, now
 
     def finished(self, hold: Hold, changes: JobChanges) -> None:
-        """A handler has ended with these changes."""
+        """Record that the handler of a job has ended with these changes."""
         self._running -= 1
         self._pace.count()
         if hold.changes is not None:
@@ -156,13 +156,13 @@ class Supervisor:
         self._may_find_jobs()  # the handler may have added some
 
     def progressed(self, hold: Hold) -> None:
-        """A handler has reported its progress, which is in the hold."""
+        """Record that a handler has reported progress, which `hold` has already."""
         self._soon[hold] = None
 
     def reported(
         self, now: float, report: Report, errors: Sequence[JobEngineError | None], jobs: Sequence[Claimed] | None
     ) -> None:
-        """A report has ended; `jobs` is None if no claim came with it, and empty if the claim got no job."""
+        """Record the result of a report; `jobs` is None if it did not claim, and empty if its claim got no job."""
         group = self._groups[report.group]
         group.reports -= 1
         group.expected -= report.room
@@ -181,7 +181,7 @@ class Supervisor:
             group.answered()
 
     def beaten(self, now: float, beat: Beat, errors: Sequence[JobEngineError | None]) -> None:
-        """Heartbeats were answered; `claimed` of each job is updated already."""
+        """Record the results of heartbeats; `claimed` of each job is updated already."""
         self._beating = False
         failed = [error for error in errors if error is not None and not isinstance(error, Conflict | JobNotFound)]
         if failed:
@@ -277,7 +277,7 @@ class Supervisor:
         *,
         reserved: bool = True,
     ) -> None:
-        """A request for jobs was answered; `endings` is the value of `_endings` when it was sent."""
+        """Take the jobs in an answer; `endings` is the value of `_endings` when their request was sent."""
         group.known, group.claimed_at = True, now
         group.empty = len(jobs) < requested and endings == self._endings
         group.answered()

@@ -31,7 +31,7 @@ _ENDS = frozenset({"complete", "failed", "queued"})
 
 
 class AsyncHolder(Protocol):
-    """What a claimed job uses of its queue."""
+    """The part of a queue that its claimed jobs use."""
 
     name: str
     _updates: BatchSender

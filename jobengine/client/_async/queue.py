@@ -199,15 +199,15 @@ class AsyncQueue(AsyncMoves):
         """
         Give a group settings of its own, and return it; omitted ones stay unchanged.
 
-        `in_progress` and `rate`, such as (10, 60), replace the queue's limits for groups; None makes the queue's apply
-        again. `weight` is the group's share in fair order. While a group is `paused`, and until `held_until`, none of
+        `in_progress` and `rate`, such as (10, 60), replace the queue's limits for groups; None restores those of the
+        queue. `weight` is the group's share in fair order. While a group is `paused`, and until `held_until`, none of
         its jobs can be claimed; `held_until=None` ends a hold.
         """
         body = {"queue_name": self.name, "group": name, **group_value(settings)}
         return await self._ask(calls.CHANGE_GROUP, body=body)
 
     async def reset_group(self, name: str) -> None:
-        """Remove the group's own settings: the queue's apply again. Raises GroupNotFound."""
+        """Remove the group's own settings, so that the queue's apply again. Raises GroupNotFound."""
         await self._ask(calls.RESET_GROUP, query={"queueName": self.name, "group": name})
 
     # Batches

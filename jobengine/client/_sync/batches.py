@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class BatchQueue(Protocol):
-    """What a batch uses of its queue."""
+    """The part of a queue that its batches use."""
 
     name: str
 
@@ -50,7 +50,7 @@ class Batch:
         #: The batch's name, unique in its queue.
         self.name = name
         if then is None and then_on is not None:
-            raise TypeError("then_on requires 'then': it says when that job runs")
+            raise TypeError("then_on requires 'then', the job that runs at the end of the batch")
         self._then = {} if then is None else then_value(then, then_on)
 
     def __repr__(self) -> str:

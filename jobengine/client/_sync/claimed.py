@@ -32,7 +32,7 @@ _ENDS = frozenset({"complete", "failed", "queued"})
 
 
 class Holder(Protocol):
-    """What a claimed job uses of its queue."""
+    """The part of a queue that its claimed jobs use."""
 
     name: str
     _updates: BatchSender
