@@ -44,8 +44,8 @@ _LONG: Final = 10.0 * 365 * 24 * 3600
 _PAUSE: Final = 1.0
 #: A note about lines such as {"content": {…}, "group": "c1"}.
 _FIELDS_IN_LINES: Final = (
-    "Each line has only fields of a job, such as content; but a line is a job's content, so they become a part of it. "
-    "Options of this command are for all lines; `PUT /api/v1/jobs` takes jobs with fields of their own."
+    "Each line looks like a job with its fields, but is taken as the content of a job. Fields of all jobs are options "
+    "of this command; `PUT /api/v1/jobs` takes jobs with fields of their own."
 )
 #: A part of the server's error for a uid that was used in a different request.
 _UID_TAKEN: Final = "holds another job with uid"

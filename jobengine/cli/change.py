@@ -99,7 +99,7 @@ _WAS_CANCELLED: Final = Sentence("was cancelled", "were cancelled")
 
 
 def _cancelled(job: Job) -> Sentence:
-    """What cancelling has done to a job."""
+    """The effect of cancelling on a job, from the server's answer."""
     if job.state == "inprogress":
         return Sentence("is running; its worker is asked to stop", "are running; their workers are asked to stop")
     if job.state == "complete":
@@ -153,15 +153,15 @@ def cancel(**options: Any) -> None:
     act(session, selected, _CANCELLED, selected.queue.cancel, cancel_all, unfinished)
 
 
-#: These words are also true of jobs that are queued already.
+#: The effect of --without-dependencies; worded so that it is also true of jobs that were queued already.
 _FREED: Final = Words(
     Sentence("would be queued without dependencies", "would be queued without dependencies"),
     Sentence("is queued, and waits for no other job", "are queued, and wait for no other job"),
 )
 _AGAIN: Final = Words.of("queued again")
-#: Said of jobs given by uid that were queued already.
+#: The effect on jobs that were given by uid and were queued already.
 _NO_DELAY: Final = Sentence("was queued already, and has no delay now", "were queued already, and have no delay now")
-#: Said of jobs that wait for their retry, which are queued already.
+#: The effect on jobs that wait for their retry; these are queued already.
 _READY: Final = Words(
     Sentence("would be made ready before its retry is due", "would be made ready before their retry is due"),
     Sentence("was made ready before its retry was due", "were made ready before their retry was due"),
@@ -237,12 +237,12 @@ class _RetryOfOne:
         return self._queue.update(uid, **changes)
 
     def outcome(self, job: Job) -> Sentence:
-        """The end of the sentence about a job that `retry` has changed."""
+        """The effect of `retry` on a job, as the end of a sentence."""
         return _NO_DELAY if job.uid in self._queued else _AGAIN.after
 
 
 def _advise_on_retrying(session: Session, selected: Selection) -> None:
-    """After no failed job has matched: how many jobs wait for their retry, and the command that retries them now."""
+    """If no failed job matched, print how many jobs wait for their retry, and the command that retries them now."""
     wanted: dict[str, Any] = {name: value for name, value in selected.filter.items() if name != "cancelled"}
     if session.json or "state" in wanted or "retrying" in wanted or selected.filter.get("cancelled"):
         return

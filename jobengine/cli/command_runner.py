@@ -306,7 +306,7 @@ class _Run(asyncio.SubprocessProtocol):
         pipe.close()
 
     def take_hold(self, seconds: int) -> None:
-        """The command has requested a hold."""
+        """Record the hold that the command has requested."""
         self._hold = min(seconds, _LONGEST_HOLD)
 
     def ending(self) -> Ending:
@@ -322,23 +322,23 @@ class _Run(asyncio.SubprocessProtocol):
     # Callbacks of asyncio
 
     def connection_made(self, transport: Any) -> None:
-        """The process has started."""
+        """Record that the process has started, and send it the waiting signals."""
         self._transport = transport
         for number in self._unsent_signals:
             _signal(self.group, number)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Output arrived."""
+        """Keep output of the command."""
         (self._output if fd == 1 else self._errors).take(data)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """An output has ended, or the input is no longer read."""
+        """Record that an output has ended, or that the input is no longer read."""
         self._open.discard(fd)
         if not self._open:
             self.silent.set()
 
     def process_exited(self) -> None:
-        """The process has ended, and asyncio has waited for it."""
+        """Record that the process has ended; asyncio has reaped it already."""
         self.ended.set()
 
 

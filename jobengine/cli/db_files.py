@@ -104,7 +104,9 @@ _NO_END = "If this is a copy of a backup, its end is missing: copy it again, or 
     "jobengine db check tonight.jedb --json",
 )
 @FILE
-@click.option("--backup", "is_backup", is_flag=True, help="Also fail if the end is missing: every backup has one.")
+@click.option(
+    "--backup", "is_backup", is_flag=True, help="Also fail without the closing frame that every backup has at its end."
+)
 def check(path: str, *, is_backup: bool) -> None:
     """
     Read a whole database, and report its contents and any damage.
@@ -133,9 +135,9 @@ def _check_end(path: str, report: Report, *, is_backup: bool) -> None:
     """Explain to the user why a file has no closing frame at its end; for a backup, raise Failed."""
     if is_backup:
         raise Failed(
-            f"{path}: the end that every backup has is missing, and later jobs may be missing with it. Copy it again "
-            "from where it was made, or use another backup. A backup made by a JobEngine that wrote no such end is "
-            "refused too: check it without --backup, and compare the number of jobs and its length with the original.",
+            f"{path}: the closing frame of a backup is missing, and jobs may be missing too. Copy the backup again "
+            "from where it was made, or use another one. Early versions of JobEngine wrote no closing frame: check "
+            "such a backup without --backup, and compare its length and number of jobs with those of the original.",
             DbExit.DAMAGED,
         )
     if report.unfinished:
@@ -144,7 +146,9 @@ def _check_end(path: str, report: Report, *, is_backup: bool) -> None:
             f"frame, or was killed while writing it, and no change in it was acknowledged. {_NO_END}"
         )
     else:
-        current().output.note(f"The file does not end with a close: a server is using it, or was killed. {_NO_END}")
+        current().output.note(
+            f"The file does not end with a closing frame: a server is using it, or was killed. {_NO_END}"
+        )
 
 
 def _check_report(path: str, report: Report) -> dict[str, Any]:
@@ -199,7 +203,7 @@ def restore(source: str, path: str) -> None:
     jobs = sum(sum(queue.jobs.values()) for queue in queues)
     _report_copy(path, copied, whole=copied.ended, queues=len(queues), jobs=jobs)
     if not copied.ended:
-        current().output.note(f"{source} does not end with a close. {_NO_END}")
+        current().output.note(f"{source} does not end with a closing frame. {_NO_END}")
 
 
 def _report_copy(target: str, copied: Copied, *, whole: bool = True, **counted: int) -> None:
@@ -268,7 +272,7 @@ def _repair_notes(path: str, repaired: Repaired) -> list[str]:
 
 def _without_end(path: str, left: int) -> str:
     unfinished = f" Its last {left:,} bytes, an incomplete frame, are not in the new file." if left else ""
-    return f"No damage was found in {path}, but it does not end with a close.{unfinished} {_NO_END}"
+    return f"No damage was found in {path}, but it does not end with a closing frame.{unfinished} {_NO_END}"
 
 
 @file_command("rekey", "jobengine db rekey jobengine.jedb --new-secret-file new-secret")

@@ -102,8 +102,9 @@ def named_options(options: Mapping[str, Any]) -> Any:
 
 def note_retry_delay(output: Output, options: Mapping[str, Any], max_attempts: int | None = None) -> None:
     """
-    Print a note if `options`, by the client's names, have a retry delay but allow only one attempt, so that it has no
-    effect. `max_attempts` is for options without it; None if it is not known.
+    Print a note if `options`, by the client's names, have a retry delay without effect, as only one attempt is allowed.
+
+    `max_attempts` applies if `options` have none; None if it is unknown.
     """
     if not options.get("retry_delay_seconds") or options.get("max_attempts", max_attempts or 1) > 1:
         return

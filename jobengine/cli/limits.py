@@ -20,7 +20,7 @@ _OPTIONS: Final = (
     click.option(
         "--group-order",
         type=click.Choice(["arrival", "fair", "strict"]),
-        help="The next job: the first; one of the group with the fewest in progress; or of each group only its first.",
+        help="Which job is next: the first; one of the group with the fewest in progress; or only each group's first.",
     ),
     click.option(
         "--group-on-failure",
@@ -52,7 +52,9 @@ _DEAD_LETTER: Final = (
         help="The queue for jobs that fail with no attempts left: another queue with the same key.",
     ),
     click.option(
-        "--dead-letter-keep", type=Seconds("m"), help="How long the dead-letter queue keeps a job; at first two weeks."
+        "--dead-letter-keep",
+        type=Seconds("m"),
+        help="How long the dead-letter queue keeps a job; two weeks until this is set.",
     ),
 )
 

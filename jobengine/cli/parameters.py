@@ -295,7 +295,7 @@ _FILTERS: Final = (
     click.option(
         "--search",
         metavar="TEXT",
-        help="Jobs with this text in their content, which the command line sends without blanks.",
+        help="Jobs with this text in the JSON of their content; the command line adds JSON without optional spaces.",
     ),
     click.option("--batch", metavar="NAME", shell_complete=complete_batches, help="Jobs of this batch."),
     click.option("--fingerprint", metavar="FINGERPRINT", help="Jobs with this kind of error; see `jobengine errors`."),
@@ -349,7 +349,7 @@ def hold_end(options: Mapping[str, Any], now: float) -> datetime:
     """The end of a hold, from the options of `hold_options`; `now` is in Unix seconds. Raises UsageError."""
     span, until = options["span"], options["until"]
     if (span is None) == (until is None):
-        raise click.UsageError("Say how long, with either --for or --until.")
+        raise click.UsageError("Give the length of the hold with either --for or --until.")
     end = now + span if until is None else until
     try:
         return end if isinstance(end, datetime) else datetime.fromtimestamp(end, UTC)

@@ -44,7 +44,7 @@ def _from_standard_input() -> Secret:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Prompt for a confirmation, unless `yes`. End the command if the user denies it, or if there is no terminal."""
+    """Prompt for a confirmation, unless `yes`. End the command if the user declines, or if there is no terminal."""
     if yes:
         return
     if not sys.stdin.isatty():

@@ -41,8 +41,8 @@ def schedules() -> None:
 
 def _settings(otherwise: str) -> Callable[[F], F]:
     """
-    Add the options for a schedule's settings, except --pause-after-failures; `_named` reads them. `otherwise` says when
-    the default, in place of {}, applies.
+    Add the options for a schedule's settings, except --pause-after-failures; `_named` reads them. `otherwise` is the
+    part of their help about the default, which replaces {}.
     """
     options = (
         click.option(

@@ -163,8 +163,8 @@ _TIME: Final = re.compile(r"(?<=before |.until |....at |.since )\d{4}-\d\d-\d\dT
 
 def _what_holds(explanation: Explanation) -> str:
     """
-    The key of _ADVICE: `held_by`, but each kind of hold, and a failed job in strict order, has its own key. Empty while
-    a limit or rate allows more claims: raising it would not get the job claimed.
+    What holds the job, as a key of _ADVICE: `held_by`, but with a key for each kind of hold and for a failed job in
+    strict order. Empty if the limit or rate allows more claims, because raising it would not help.
     """
     reason = explanation.reason.removeprefix(_PAUSED)
     if _BEHIND_OTHERS.match(reason):

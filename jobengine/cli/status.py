@@ -86,7 +86,7 @@ def _readable(session: Session, queue_names: Sequence[str]) -> tuple[list[QueueS
 
 
 def _say_why(session: Session, refused: AccessDenied | None) -> None:
-    """Note how to see the queues; raise the error of a wrong key."""
+    """Print why no queues are shown, and how to see them; raise the error of a wrong key."""
     if refused is None:
         session.output.note("Name queues, or set JOBENGINE_ADMIN_KEY, to see which have trouble.")
     elif refused.detail.startswith(_HAS_NONE):

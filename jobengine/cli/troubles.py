@@ -43,7 +43,7 @@ def troubles(queue: QueueStats) -> list[str]:
     elif lacks_workers(queue):
         found.append(f"{queue.ready:,} ready, the oldest added {duration(queue.oldest_ready)} ago, no worker")
     if queue.dead_letter is not None and queue.dead_letter.missing:
-        found.append(f"its dead-letter queue {queue.dead_letter.queue_name} is missing or was made anew: set it again")
+        found.append(f"its dead-letter queue {queue.dead_letter.queue_name} is missing or was recreated: set it again")
     if retrying := queue.raw.get("retrying"):
         found.append(f"{retrying:,} retrying after a failure")
     if failed := queue.last_hour.failed:

@@ -53,7 +53,7 @@ _SAME: Final = {
 }
 #: Commands that list what a queue has, and are called with the queue's name.
 _LISTS_OF_A_QUEUE: Final = ("key list", "group list", "batch list", "schedule list")
-#: The same within a group such as `jobengine queue`.
+#: Commands of other programs, and the equivalents in a group such as `jobengine queue`.
 _SAME_IN_A_GROUP: Final = {
     "ls": "list",
     "get": "show",

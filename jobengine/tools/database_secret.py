@@ -32,7 +32,7 @@ def find_new_secret(database: str) -> bytes:
     """
     secret = _find([database])
     if secret is None:
-        raise _missing([database], f"set the SECRET that {database} is to have")
+        raise _missing([database], f"set SECRET for the new database {database}")
     return secret
 
 
@@ -77,8 +77,8 @@ def find_go_secret(database: str, file: str | None) -> bytes:
     secret = secret_from("GO_SECRET", os.environ)
     if secret is None:
         raise WrongSecret(
-            f"the SECRET of the Go version is missing; set GO_SECRET to the one that {database} was written with, or "
-            "name a file that holds it by --go-secret-file"
+            f"the SECRET of the Go version is missing; set GO_SECRET to the SECRET that encrypts {database}, or "
+            "name a file with that SECRET by --go-secret-file"
         )
     return secret
 

@@ -107,13 +107,13 @@ class Reader:
     def _check_end(self) -> None:
         if self._end is None:
             raise BadExport(
-                f"{self._path}: it ends after line {self._number} without the line that says `end`: the rest is missing"
+                f"{self._path}: it ends after line {self._number} without the line `end`: the rest is missing"
             )
 
     def _record(self, text: bytes) -> bytes | None:
         self._number += 1
         if self._end is not None:
-            raise BadLine("this line comes after the end")
+            raise BadLine("this line follows the line `end`")
         if self._number == 1:
             begin = read_begin(text)
             return encode(ClockSet(begin.ahead)) if begin.ahead else None

@@ -36,7 +36,7 @@ def rekey(
         journal.lock()
         journal.open(secret)
         if new_secret == secret:
-            raise BadSecret(f"It is the same SECRET that {path} has already; nothing was rewritten")
+            raise BadSecret(f"{path} has this SECRET already; nothing was rewritten")
         with new_target(path, files, replaces=True) as file:
             database = NewDatabase(file, new_secret, kdf or Kdf())
             _copy(journal, database, progress)

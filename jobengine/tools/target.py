@@ -77,7 +77,7 @@ class NewFile:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Add the name of the file to an OSError of the block, which is a system call."""
+        """Add the file's name to an OSError that the block raises."""
         try:
             yield
         except OSError as error:

@@ -119,7 +119,7 @@ def test_lines_that_look_like_jobs_with_their_fields_cause_a_note(
 ) -> None:
     done = shell("add", "mail", "--many", _file(tmp_path, lines))
     assert done.exit_code == 0
-    assert ("so they become a part of it" in done.stderr) == noted
+    assert ("but is taken as the content of a job" in done.stderr) == noted
 
 
 def test_an_interrupted_add_many_shows_its_progress_or_how_to_resume(shell: Shell, tmp_path: Path) -> None:

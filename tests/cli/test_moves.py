@@ -124,5 +124,5 @@ def test_only_a_retry_with_a_filter_accepts_a_pace(shell: Shell) -> None:
 
 def test_a_missing_dead_letter_queue_is_shown_as_a_problem_of_its_queue() -> None:
     its = {"queue_name": "dead", "keep_minutes": 5, "missing": True}
-    assert "its dead-letter queue dead is missing or was made anew: set it again" in troubles(stats_of(dead_letter=its))
+    assert "its dead-letter queue dead is missing or was recreated: set it again" in troubles(stats_of(dead_letter=its))
     assert troubles(stats_of(dead_letter={**its, "missing": False})) == troubles(stats_of())

@@ -61,7 +61,7 @@ def test_repair_of_a_copy_without_its_end_says_what_to_do(db: Db, cut: int) -> N
     whole = (db.home / "copy").read_bytes()
     (db.home / "copy").write_bytes(without_end(whole)[: -cut or None])
     said = db("repair", "copy", "rescued").stderr
-    assert "No damage was found in copy, but it does not end with a close." in said
+    assert "No damage was found in copy, but it does not end with a closing frame." in said
     assert ("an incomplete frame, are not in the new file." in said) is bool(cut)
     assert "If this is a copy of a backup, its end is missing" in said
 
@@ -74,7 +74,7 @@ def test_check_with_backup_refuses_a_copy_whose_end_is_missing(db: Db) -> None:
     for length in (starts[3], starts[-2], starts[-2] - 5, len(whole) - 1):
         (db.home / "copy").write_bytes(whole[:length])
         done = db("check", "--backup", "copy", code=4)
-        assert "the end that every backup has is missing" in done.stderr
+        assert "the closing frame of a backup is missing" in done.stderr
         assert "whole\tfalse" in done.stdout
         assert json.loads(db("check", "--json", "copy").stdout)["ends_with_close"] is False
 

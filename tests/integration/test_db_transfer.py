@@ -79,7 +79,7 @@ def test_each_failure_of_export_or_import_has_its_exit_code_and_makes_no_file(db
     assert "missing: No such file" in db("export", "missing", "target", code=1).stderr
     assert "missing: No such file" in db("import", "missing", "target", code=1).stderr
     assert "the SECRET is not the one" in db("export", "jobengine.jedb", "target", code=3, SECRET="wrong").stderr
-    assert "set the SECRET that target is to have" in db("import", "all.jsonl", "target", code=3, SECRET="").stderr
+    assert "set SECRET for the new database target" in db("import", "all.jsonl", "target", code=3, SECRET="").stderr
     assert "not a file" in db("import", "folder", "target", code=4).stderr
     assert "line 1: " in db("import", "jobengine.jedb", "target", code=4).stderr
     text.write_bytes(text.read_bytes().replace(b'"queued"', b'"asleep"'))
@@ -93,7 +93,7 @@ def test_each_failure_of_import_go_has_its_exit_code_and_makes_no_file(db: Db) -
     command = ("import-go", "database.db", "target")
     assert "does not open with this SECRET" in db(*command, code=3, GO_SECRET="wrong").stderr
     assert "set GO_SECRET" in db(*command, code=3, GO_SECRET="").stderr
-    assert "set the SECRET that target is to have" in db(*command, code=3, SECRET="").stderr
+    assert "set SECRET for the new database target" in db(*command, code=3, SECRET="").stderr
     (db.home / "go-secret").write_bytes(GO_SECRET + b"\n")
     (db.home / "database.db").write_bytes(sealed(b"{"))
     assert "damaged" in db(*command, "--go-secret-file", "go-secret", code=4, GO_SECRET="").stderr

@@ -106,7 +106,7 @@ def test_rekey_does_not_change_a_database_that_it_can_not_open(path: Path, secre
 
 def test_rekey_refuses_the_secret_that_the_database_has_already(path: Path) -> None:
     before = path.read_bytes()
-    with pytest.raises(BadSecret, match=f"It is the same SECRET that {path} has already"):
+    with pytest.raises(BadSecret, match=f"{path} has this SECRET already"):
         rekey(str(path), SECRET, SECRET)
     assert (path.read_bytes(), listing(path.parent)) == (before, ["db"])
 

@@ -187,8 +187,8 @@ def test_an_export_cut_short_at_any_byte_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda lines: [*lines, b""], "line 7: this line comes after the end"),
-        (lambda lines: lines[:-1], "ends after line 5 without the line that says `end`"),
+        (lambda lines: [*lines, b""], "line 7: this line follows the line `end`"),
+        (lambda lines: lines[:-1], "ends after line 5 without the line `end`"),
         (lambda lines: [], "ends after line 0"),
         (lambda lines: [lines[0], *lines], "line 2: this header line may only be the first line of an export"),
         (lambda lines: [lines[0], lines[1], *lines[1:]], "line 3: there are two queues 'mail'"),
