@@ -99,9 +99,7 @@ def _refuse_log_settings() -> None:
     """Raise BadSetting for a setting of the log, which has no effect with a .tac file: twistd makes the log itself."""
     for setting in SETTINGS:
         if setting.option in _OF_THE_LOG and os.environ.get(setting.variable) not in (None, "", setting.default):
-            raise BadSetting(
-                f"{setting.variable} can't be set with a .tac file: such a file can't know where twistd logs"
-            )
+            raise BadSetting(f"{setting.variable} can't be set with a .tac file, since twistd makes the log; unset it")
 
 
 def _refuse_short_forms(words: Sequence[str], names: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from cronsim import CronSim, CronSimError
 from .core.errors import NoTimes
 from .core.schedules import Calendar
 
-#: What Debian's cron takes instead of five fields.
+#: The names that Debian's cron accepts instead of five fields, each with its fields.
 NICKNAMES: Final = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -82,7 +82,7 @@ def _later(times: Iterator[int], after: int) -> Iterator[int]:
 
 
 def _moments(shown: Iterator[datetime], zone: tzinfo, *, follows_clock: bool) -> Iterator[int]:
-    """When clocks show the sorted times `shown`. The module's docstring is about times that clocks skip or repeat."""
+    """The moments when clocks show the sorted times `shown`; for times that clocks skip or repeat, see the module."""
     again: list[int] = []
     for clock in shown:
         first, second = (clock.replace(tzinfo=zone, fold=fold).utcoffset() or _NOTHING for fold in (0, 1))
@@ -120,7 +120,7 @@ class _Shown(NamedTuple):
 
 
 def _shown_at(time: int, zone: tzinfo) -> _Shown:
-    """The moment of a time, with what clocks in the zone show; raises OverflowError for a time beyond all calendars."""
+    """A Unix time as a moment in UTC, with the local time then; raises OverflowError beyond the year 9999."""
     at = _EPOCH + timedelta(milliseconds=time)
     return _Shown(at, at + _offset(at, zone))
 

@@ -40,7 +40,7 @@ class _Place:
     """An endpoint; str() is the address at which it listens, such as http://127.0.0.1:6006."""
 
     _endpoint: IStreamServerEndpoint
-    #: The endpoint as LISTEN or the other settings have it.
+    #: The endpoint as set by LISTEN, or made from host and port.
     _text: str
     _scheme: str
     _address: Any = field(default=None, init=False)
@@ -71,7 +71,7 @@ class _Place:
 
 
 def what_is_wrong(endpoint: str, error: Exception) -> str:
-    """Why an endpoint can't be used, and how to write one; `error` is Twisted's, or that of a wrong argument."""
+    """Why an endpoint can't be used, and how to write one, from the error that Twisted or Python raised for it."""
     how = "for example tcp:6006:interface=127.0.0.1 or ssl:6443:privateKey=key.pem:certKey=cert.pem"
     return f"LISTEN {endpoint!r} can't be used: {_reason(error)}; {how}"
 

@@ -40,11 +40,11 @@ def secret_from(variable: str, environment: Mapping[str, str], file: str | None 
 
 
 def weakness(secret: bytes | None) -> str:
-    """Why a secret can be guessed, as the verb of a sentence; empty for a strong secret and for None."""
+    """Why a secret can be guessed, as in "has fewer than 16 characters"; empty for a strong secret and for None."""
     characters = "" if secret is None else secret.decode(errors="surrogateescape")
     if 0 < len(characters) < SHORT:
         return f"has fewer than {SHORT} characters"
-    return "is one character, again and again" if len(set(characters)) == 1 else ""
+    return "is one repeated character" if len(set(characters)) == 1 else ""
 
 
 def _read_named(variable: str, path: str) -> bytes:

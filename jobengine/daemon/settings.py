@@ -342,7 +342,7 @@ def _own_secret(options: Mapping[str, str | None], environment: Mapping[str, str
 
 
 def _shared_secret(options: Mapping[str, str | None], environment: Mapping[str, str]) -> bytes:
-    """The secret of servers on one PostgreSQL."""
+    """The secret that all servers on one PostgreSQL share."""
     secret = _own_secret(options, environment)
     if secret is None:
         raise BadSetting("SECRET must be set with DATABASE_URL, the same for all servers: there is no key file")
@@ -350,7 +350,7 @@ def _shared_secret(options: Mapping[str, str | None], environment: Mapping[str, 
 
 
 def _origin(variable: str, options: Mapping[str, str | None], environment: Mapping[str, str]) -> str:
-    """The option or the variable that gives `variable`, such as SECRET_FILE for SECRET."""
+    """The option or variable from which `variable` was read, such as SECRET_FILE for SECRET."""
     option = f"{variable.lower().replace('_', '-')}-file"
     if options.get(option) is not None:
         return f"--{option}"

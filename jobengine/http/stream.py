@@ -21,24 +21,24 @@ class TooSlow(Exception):
 
 @implementer(IPushProducer)
 class _Flow:
-    """Knows whether the client reads: a producer, whose methods Twisted calls."""
+    """A producer that Twisted notifies whether the client reads fast enough."""
 
     def __init__(self) -> None:
         self._open: Deferred[None] | None = None
 
     def pauseProducing(self) -> None:
-        """The client does not keep up."""
+        """Hold further data: the client does not keep up."""
         if self._open is None:
             self._open = Deferred()
 
     def resumeProducing(self) -> None:
-        """The client has caught up."""
+        """Let the answer continue: the client has caught up."""
         opened, self._open = self._open, None
         if opened is not None:
             opened.callback(None)
 
     def stopProducing(self) -> None:
-        """The client disconnected; its handler is cancelled."""
+        """Wake the handler: the client disconnected, and the handler is cancelled."""
         self.resumeProducing()
 
     async def ready(self, clock: IReactorTime, unsent: Callable[[], Unsent | None]) -> None:

@@ -215,7 +215,7 @@ class Committer(Generic[M]):
             self._timer.cancel()
         if self.phase is Phase.FULL and self._flying is not None:
             n = len(self._flying.memos) + len(self._pending.memos)
-            self._log.warn("changes that found no room on the disk until the end: {n}; none was acknowledged", n=n)
+            self._log.warn("changes dropped at the stop because the disk is full: {n}; none was acknowledged", n=n)
         self.phase = Phase.CLOSED
 
     def _collect(self) -> None:

@@ -1,4 +1,4 @@
-"""What the routes of the API share."""
+"""The base class of the API's groups of routes."""
 
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ A = TypeVar("A")
 
 @define(eq=False, slots=False)  # Klein keeps a weak reference to itself in the instance
 class Calls:
-    """What the routes of the API share: the engine, and how they use it."""
+    """The base of the API's routes: the engine, keys, metrics and log that all of them use."""
 
     _app = Routes()
 
@@ -31,7 +31,7 @@ class Calls:
     engine: Engine
     #: Decodes bodies.
     wire: Wire
-    #: For waits, time-outs and pauses.
+    #: The clock for waits, time-outs and pauses.
     clock: IReactorTime
     #: The server's admin key, if it has one.
     admin_key: bytes | None = None

@@ -102,7 +102,7 @@ class _Place:
     waiting: _Times = field(factory=_Times)
 
     def labels(self, **more: str) -> dict[str, str]:
-        """The labels of the place, and more."""
+        """The labels for method and route, followed by `more`."""
         return {"method": self.method, "route": self.route, **more}
 
 
@@ -117,11 +117,11 @@ class Metrics:
     def __init__(self, paths: Iterable[str]) -> None:
         """`paths` are the known paths; all others are counted together."""
         known = {path.encode(): path for path in paths}
-        #: The known places, by method and path as sent.
+        #: The counters of known routes, by method and path as sent.
         self._places = {
             (sent, path): _Place(method, route) for path, route in known.items() for sent, method in _METHODS.items()
         }
-        #: The places for unknown methods, by path, and the place for unknown paths.
+        #: The counters of unknown methods, by path, and the counter of unknown paths.
         self._other_methods = {path: _Place("", route) for path, route in known.items()}
         self._others = _Place("", "")
         self._process = CollectorRegistry()

@@ -16,7 +16,7 @@ _JSON_ALONE: Final = [_JSON]
 
 
 def answer_page(request: JobRequest, name: str, items: list[Any], following: Any, **more: Any) -> bytes:
-    """A page of a list. If `following` is set, the next page begins after it: a cursor and a link (RFC 8288) say so."""
+    """Answer with a page of a list, and with a cursor and a link (RFC 8288) to the page after `following`, if any."""
     cursor = None if following is None else cursor_text(following)
     if cursor is not None:
         query = urlencode({**request.args, b"cursor": [cursor]}, doseq=True)

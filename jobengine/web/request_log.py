@@ -26,7 +26,7 @@ _UID: Final = re.compile("[0-9A-Fa-f-]{36}")
 
 
 class _LogFields(Struct, frozen=True):
-    """What to log about commands of one type."""
+    """The properties of a type of commands that decide what is logged about them."""
 
     #: Whether the command has a uid.
     uid: bool

@@ -24,7 +24,7 @@ def then_of(sent: bodies.SetBatch, most: int) -> c.NewJob | None:
         raise BadInput(f"then_on must be one of {_SUCCESS}, {_FINISH}.")
     if sent.then is None:
         if sent.then_on is not None:
-            raise BadInput("then_on requires 'then': it says when that job runs.")
+            raise BadInput("then_on requires 'then', the job that runs at the end of the batch.")
         return None
     try:
         then = new_job(sent.then, sent.queue_name, most)

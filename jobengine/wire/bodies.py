@@ -257,7 +257,7 @@ class Changes(Fields, frozen=True, kw_only=True):
     progress: Annotated[int, Meta(ge=0, le=100)] | None = None
     result: Raw = NOTHING
     error: Annotated[str, Meta(max_length=ERROR_LENGTH)] | None = None
-    #: Checked by requests.own_fingerprint.
+    #: A fingerprint; requests.own_fingerprint checks it.
     fingerprint: str | None = None
     priority: int | None = None
     content: Raw = NOTHING
@@ -265,7 +265,7 @@ class Changes(Fields, frozen=True, kw_only=True):
     timeout_time: Count | None = None
     delay_seconds: Delay | None = None
     group: Annotated[str, Meta(max_length=GROUP_LENGTH)] | None = None
-    #: Only an empty list is allowed.
+    #: Only an empty list is allowed: it removes all dependencies.
     depends_on: Annotated[list[Raw], Meta(max_length=0)] | None = None
 
 

@@ -11,7 +11,7 @@ from .time_text import time_text
 META_LENGTH: Final = 4096
 #: A Unix second of September 2001. A smaller number is taken for a span of time that was sent by mistake.
 _FIRST_TIME: Final = 1_000_000_000
-#: What to do with data that are too long for a job.
+#: Advice for a client whose data are too long for a job.
 ELSEWHERE: Final = "keep the data elsewhere, and send their address."
 
 

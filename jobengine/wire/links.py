@@ -1,4 +1,4 @@
-"""What jobs wait for and what waits for them, in the API's answers."""
+"""The dependencies of jobs, in both directions, in the API's answers."""
 
 from typing import Any, Final
 

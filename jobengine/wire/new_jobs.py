@@ -18,7 +18,7 @@ from .unique_keys import with_rule
 
 
 class _ShownDependency(Struct, gc=False):
-    """The field that every dependency of a claimed job has in an answer."""
+    """A dependency of a claimed job in an answer: the only field that every one has."""
 
     state: str
 
@@ -31,7 +31,7 @@ _NO_META: Final = (b"", b"null")
 def new_jobs(
     sent: Sequence[bodies.NewJob], queue: str, most: int, place: str, batch: str | None = None
 ) -> list[NewJob]:
-    """The jobs of a list that is called `place`; see new_job. Raises BadInput."""
+    """The jobs of a list; `place` is the list's name in errors. Raises BadInput."""
     jobs: list[NewJob] = []
     try:
         for job in sent:
@@ -73,7 +73,7 @@ def new_job(sent: bodies.NewJob, queue: str, most: int, batch: str | None = None
 
 
 def _linked(job: NewJob, sent: bodies.NewJob, queue: str) -> NewJob:
-    """The job with what it waits for; raises BadInput."""
+    """The job with its dependencies; raises BadInput."""
     return replace(
         job,
         depends_on=tuple(_awaited(sent, queue)),
@@ -82,7 +82,7 @@ def _linked(job: NewJob, sent: bodies.NewJob, queue: str) -> NewJob:
 
 
 def on_failure_of(value: str | None, place: str = "") -> OnDependencyFailure | None:
-    """What becomes of a job when one that it waits for fails; raises BadInput."""
+    """What becomes of a job when a job that it depends on fails; raises BadInput."""
     return None if value is None else one_of(OnDependencyFailure, value, f"{place}on_dependency_failure")
 
 
@@ -95,7 +95,7 @@ def _check_shown(sent: bodies.NewJob) -> None:
 
 
 def _awaited(sent: bodies.NewJob, queue: str) -> Iterator[Awaited]:
-    """What a job of `queue` waits for; raises BadInput for a repeated job."""
+    """The jobs on which a job of `queue` depends; raises BadInput if one is repeated."""
     found = set[Awaited]()
     for index, one in enumerate(sent.depends_on or ()):
         awaited = (queue, one) if isinstance(one, str) else (one.queue_name, one.uid)

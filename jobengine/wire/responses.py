@@ -346,7 +346,7 @@ def _after_delay(explanation: Explanation) -> str:
 
 
 def _ageing(spec: Spec, queue: Queue) -> str:
-    """What priority ageing means for the place of a job; an empty text if it means nothing."""
+    """How priority ageing changes the job's place in line, as a sentence; empty if it does not."""
     if queue.order is not None and queue.order.changed:
         return " The order of the queue was changed, and its jobs are being moved to their new places."
     seconds = 0 if spec.rare.line is None else (spec.created - spec.rare.line) // 1000

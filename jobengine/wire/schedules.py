@@ -124,7 +124,7 @@ def _job(sent: bodies.ScheduledJob, name: str) -> ScheduledJob:
 
 
 def schedule_value(queue: str, report: ScheduleReport, *, most: int = _NEXT) -> dict[str, Any]:
-    """A schedule with at most `most` next times; notes on odd times only if `most` is above 1."""
+    """A schedule with at most `most` next times; with its notes on clock changes if `most` is above 1."""
     schedule, its = report.schedule, report.schedule.settings
     # The schedule may have been made by a server that knew more zones.
     zone = its.timezone if knows_zone(its.timezone) else "UTC"

@@ -101,5 +101,5 @@ def _debounced(rule: UniqueRule, sent: bodies.NewJob, debounce: bodies.Debounce)
         raise BadInput(".debounce delays the job; leave out delay_seconds.")
     most = debounce.seconds * _TIMES if debounce.at_most_seconds is None else debounce.at_most_seconds
     if most < debounce.seconds:
-        raise BadInput(f".debounce.at_most_seconds must be at least {debounce.seconds}, its seconds.")
+        raise BadInput(f".debounce.at_most_seconds must be at least {debounce.seconds}, the debounce's seconds.")
     return replace(rule, if_queued=IfQueued.REPLACE, debounce=Debounce(debounce.seconds, most))

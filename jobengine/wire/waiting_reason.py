@@ -1,4 +1,4 @@
-"""Sentences that tell what a job waits for, other jobs or a worker, and because of which other jobs it failed."""
+"""Sentences on what a job waits for (other jobs, a batch or a worker), and on the jobs that made it fail."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -81,7 +81,7 @@ def test_a_server_without_an_admin_key_warns_if_other_machines_can_reach_it(
 
 def test_a_short_secret_and_a_secret_of_one_repeated_character_are_weak() -> None:
     secrets = (None, b"canary", ("\u00e4" * 7 + "o" * 8).encode(), b"x" * 40)
-    short, same = "has fewer than 16 characters", "is one character, again and again"
+    short, same = "has fewer than 16 characters", "is one repeated character"
     assert [*map(weakness, secrets)] == ["", short, short, same]
     assert [*map(weakness, (b"fifteen and one.", bytes(range(240, 256))))] == ["", ""]
 

@@ -95,7 +95,7 @@ def test_a_server_that_ended_on_a_full_disk_keeps_acknowledged_changes(
         on_small_disk.kill()
     else:
         assert on_small_disk.stop() == 0
-        assert "changes that found no room on the disk until the end: 1; none was acknowledged" in on_small_disk.log
+        assert "changes dropped at the stop because the disk is full: 1; none was acknowledged" in on_small_disk.log
     with on_small_disk.start().client() as client:
         jobs = client.jobs()
     assert set(uids) <= set(jobs)

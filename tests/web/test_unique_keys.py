@@ -85,7 +85,10 @@ def test_a_job_from_an_answer_can_be_sent_back_to_add_it_again(server: MemorySer
         ({"unique": {"key": "k", "seconds": 31_622_401}}, "job.unique.seconds must be at most 31622400."),
         ({"unique_key": "k", "debounce": {}}, "job.debounce.seconds is missing."),
         ({"unique_key": "k", "debounce": {"seconds": 0}}, "job.debounce.seconds must be 1 or more."),
-        ({"unique_key": "k", "debounce": {"seconds": 5, "at_most_seconds": 4}}, "must be at least 5, its seconds."),
+        (
+            {"unique_key": "k", "debounce": {"seconds": 5, "at_most_seconds": 4}},
+            "must be at least 5, the debounce's seconds.",
+        ),
         ({"unique_key": "k", "debounce": {"seconds": 5}, "delay_seconds": 1}, "leave out delay_seconds."),
         ({"unique": {"key": "k", "if_queued": "keep"}, "debounce": {"seconds": 5}}, 'if_queued must not be "keep".'),
         ({"unique": {"key": "k", "if_queued": "replace"}, "depends_on": [UID]}, "can't replace a queued job"),
