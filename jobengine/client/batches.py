@@ -21,21 +21,21 @@ class BatchProgress(Answer):
     name = Field[str]("name")
     #: Whether the batch is not closed yet.
     open = Field[bool]("open", default=False)
-    #: The number of its jobs that exist.
+    #: The number of the batch's jobs that exist.
     total = Field[int]("total", default=0)
-    #: The number of its queued jobs; the next three fields are for the other states.
+    #: The number of the batch's queued jobs; the next three fields are for the other states.
     queued = Field[int]("queued", default=0)
     inprogress = Field[int]("inprogress", default=0)
     complete = Field[int]("complete", default=0)
     failed = Field[int]("failed", default=0)
-    #: How many of its jobs were removed before they were complete.
+    #: How many of the batch's jobs were removed before they were complete.
     lost = Field[int]("lost", default=0)
     created = Field[datetime]("created", as_time)
     #: The uid of the job that waits for the end of the batch.
     then = Field[str | None]("then")
-    #: When it ended; None until it is closed and all its jobs are finished.
+    #: When the batch ended; None until it is closed and all its jobs are finished.
     ended = Field[datetime | None]("ended", as_time)
-    #: Whether all its jobs were complete when it ended; None until then.
+    #: Whether all jobs were complete when the batch ended; None until then.
     succeeded = Field[bool | None]("succeeded")
     #: How many jobs `cancel` or `retry` has changed; None in other answers.
     matched = Field[int | None]("matched")

@@ -27,7 +27,7 @@ class FailureGroup(Answer):
     __slots__ = ()
     _shown = ("fingerprint", "count", "error")
 
-    #: Selects these jobs in a filter.
+    #: The fingerprint, which selects these jobs in a filter.
     fingerprint = Field[str]("fingerprint")
     #: The line that names the latest error; None if none was given.
     error = Field[str | None]("error")

@@ -45,7 +45,7 @@ class GroupSettings(Answer):
     rate = Field[Rate | None]("rate", Rate)
     #: The group's share in fair order.
     weight = Field[int]("weight", default=1)
-    #: Whether none of its jobs can be claimed.
+    #: Whether the group is paused, so that none of its jobs can be claimed.
     paused = Field[bool]("paused", default=False)
 
 
@@ -81,9 +81,9 @@ class HoldingJob(Answer):
     uid = Field[str]("uid")
     #: queued, inprogress or failed.
     state = Field[str]("state")
-    #: The worker that holds it.
+    #: The worker that holds the job.
     worker = Field[str | None]("worker")
-    #: When its lease expires without an update.
+    #: When the job's lease expires without an update.
     lease_expires = Field[datetime | None]("lease_expires", as_moment)
 
 
@@ -164,9 +164,9 @@ class GroupOptions(TypedDict, total=False):
     rate: RateOption | None
     #: The group's share in fair order.
     weight: int | None
-    #: Whether none of its jobs can be claimed.
+    #: Whether the group is paused, so that none of its jobs can be claimed.
     paused: bool | None
-    #: Until when none of its jobs can be claimed; None ends the hold.
+    #: Until when no job of the group can be claimed; None ends the hold.
     held_until: Moment | None
 
 

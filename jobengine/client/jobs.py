@@ -164,7 +164,7 @@ class NewJob:
         #: The uid of the last add. Until a uid is fixed, each add makes another job.
         self._sent: str | None = None
         if "depends_on" in options:
-            # Encode them now, so that the named jobs get their uids before they are sent.
+            # Encode the dependencies now, so that jobs named in them get their uids before they are sent.
             options["depends_on"] = dependencies(options["depends_on"])
 
     @property
@@ -263,7 +263,7 @@ def _dependency(value: Any) -> Any:
 
 
 def _uid_of(value: Any) -> Any:
-    """The uid of a job; a value that is in its wire form already stays as it is."""
+    """The uid of a job; a value in wire form is returned unchanged."""
     if isinstance(value, str | dict):
         return value
     uid = getattr(value, "uid", None)

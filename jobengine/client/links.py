@@ -84,5 +84,5 @@ class JobGraph(Answer):
     #: At most 200: the job itself, then the others, nearest first.
     nodes = Field[tuple[LinkedJob, ...]]("nodes", linked_jobs, ())
     edges = Field[tuple[GraphEdge, ...]]("edges", _edges, ())
-    #: Whether there are more than these 200.
+    #: Whether there are more jobs and batches than these 200.
     left_out = Field[bool]("left_out", default=False)

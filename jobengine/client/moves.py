@@ -48,7 +48,7 @@ class Moved(Answer):
 
     #: How many jobs matched; in a move by uid, how many of the uids the queue holds.
     matched = Field[int]("matched", default=0)
-    #: How many of them were moved; with `dry_run`, how many would be.
+    #: How many of the jobs were moved; with `dry_run`, how many would be.
     moved = Field[int]("moved", default=0)
     #: How many were not moved, by reason, such as inprogress, uid_taken, full or, for a uid, not_found.
     not_moved = Field[Mapping[str, int]]("not_moved", default=MappingProxyType({}))

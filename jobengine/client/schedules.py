@@ -41,7 +41,7 @@ class Firing(Answer):
     times = Field[int]("times", default=1)
     #: The last of several times that were skipped together.
     until = Field[datetime | None]("until", as_text_time)
-    #: Whether it was requested by `run` or `backfill`.
+    #: Whether the firing was requested by `run` or `backfill`.
     manual = Field[bool]("manual", default=False)
 
 
@@ -62,7 +62,7 @@ class Schedule(Answer):
     #: The time between two firings; None with `cron`.
     every = Field[timedelta | None]("every_seconds", as_span)
     timezone = Field[str]("timezone", default="UTC")
-    #: The job that it adds, as a JSON object.
+    #: The job that the schedule adds, as a JSON object.
     job = Field[dict[str, Any]]("job")
     if_running = Field[str]("if_running", default="skip")
     missed = Field[str]("missed", default="once")
@@ -73,7 +73,7 @@ class Schedule(Answer):
     paused = Field[bool]("paused", default=False)
     #: The number of failures in a row.
     failures = Field[int]("failures", default=0)
-    #: Whether it has paused itself after failures.
+    #: Whether the schedule has paused itself after failures.
     paused_by_failures = Field[bool]("paused_by_failures", default=False)
     created = Field[datetime]("created", as_time)
     #: The next times, in the schedule's time zone: at most five, only one in a schedule from `list`, none
@@ -117,7 +117,7 @@ class ScheduleOptions(TypedDict, total=False):
     missed_seconds: Span
     #: After how many failures in a row the schedule pauses itself; None, the default, is never.
     pause_after_failures: int | None
-    #: Whether it is paused; by default a new schedule is not, and an existing one keeps its state.
+    #: Whether the schedule is paused; by default a new one is not, and an existing one keeps its state.
     paused: bool
     priority: int
     keep_minutes: Span

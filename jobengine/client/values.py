@@ -83,7 +83,7 @@ class Job(Answer):
     timeout = Field[timedelta | None]("timeout_seconds", as_limit)
     #: When it was added.
     created = Field[datetime]("created", as_time)
-    #: When it was last updated or changed its state.
+    #: When the job was last updated or changed its state.
     last_updated = Field[datetime]("last_updated", as_time)
     #: When the job is deleted if it is still queued; None is never.
     timeout_time = Field[datetime | None]("timeout_time", as_moment)
@@ -103,7 +103,7 @@ class Job(Answer):
     attempts = Field[int]("attempts", default=0)
     #: The name of the worker that holds the job, or held it last.
     worker = Field[str | None]("worker")
-    #: When its lease expires without an update.
+    #: When the job's lease expires without an update.
     lease_expires = Field[datetime | None]("lease_expires", as_moment)
     #: When the job was claimed, if it is in progress; otherwise None.
     started = Field[datetime | None]("started", as_moment)
@@ -126,7 +126,7 @@ class Job(Answer):
     cancelled = Field[bool]("cancelled", default=False)
     #: The last attempts that have ended, oldest first.
     history = Field[tuple[Attempt, ...]]("history", _attempts, ())
-    #: Where it was before it was last moved into another queue.
+    #: Where the job was before its last move into another queue.
     moved_from = Field[MovedFrom | None]("moved_from", MovedFrom)
     #: Why this failed job did not move into the dead-letter queue, such as full; None if it need not move.
     not_moved = Field[str | None]("not_moved")
@@ -136,28 +136,28 @@ class Job(Answer):
     traceparent = Field[str | None]("traceparent")
     #: The group that the job belongs to.
     group = Field[str | None]("group")
-    #: The jobs that it waits for, or has waited for: uids or, for jobs of other queues, the queue's name and the uid.
+    #: The jobs that the job waits for, or has waited for: uids or, for jobs of other queues, queue name and uid.
     depends_on = Field[tuple[str | tuple[str, str], ...]]("depends_on", as_awaited, ())
-    #: What becomes of it if one of them fails or is removed: fail, run or wait.
+    #: What becomes of the job if a job that it waits for fails or is removed: fail, run or wait.
     on_dependency_failure = Field[str]("on_dependency_failure", default="fail")
-    #: Whether it is queued and waits for other jobs, or for a batch.
+    #: Whether the job is queued and waits for other jobs, or for a batch.
     waiting = Field[bool]("waiting", default=False)
-    #: The batch that it belongs to.
+    #: The batch that the job belongs to.
     batch = Field[str | None]("batch")
-    #: What it has waited for, if it was claimed `with_results`.
+    #: What the job has waited for, if it was claimed `with_results`.
     dependencies = Field[tuple[AwaitedJob, ...]]("dependencies", awaited_jobs, ())
     #: The number of results that `dependencies` lacks: they are too long together, or can't be read.
     results_left_out = Field[int]("results_left_out", default=0)
-    #: Its unique key with rules; None if it has none, or only a `unique_key`.
+    #: The job's unique key with rules; None if it has none, or only a `unique_key`.
     unique = Field[Unique | None]("unique", Unique)
-    #: How adds with the same unique key delay it.
+    #: How adds with the same unique key delay the job.
     debounce = Field[Debounce | None]("debounce", Debounce)
     #: In the answer to an add: whether the add has replaced what this job does.
     replaced = Field[bool]("replaced", default=False)
 
     @property
     def finished(self) -> bool:
-        """Whether it is complete or failed."""
+        """Whether the job is complete or failed."""
         return self.state in ("complete", "failed")
 
 
@@ -211,15 +211,15 @@ class Explanation(Answer):
     ahead = Field[int | None]("ahead")
     #: The earliest time at which the job can be claimed, if that is in the future.
     not_before = Field[datetime | None]("not_before", as_moment)
-    #: Until when it holds its unique key although it is finished.
+    #: Until when the job, which is finished, still holds its unique key.
     key_held_until = Field[datetime | None]("key_held_until", as_moment)
     #: The worker that holds the job.
     worker = Field[str | None]("worker")
-    #: When its lease expires without an update.
+    #: When the job's lease expires without an update.
     lease_expires = Field[datetime | None]("lease_expires", as_moment)
-    #: Whether it failed because it was cancelled.
+    #: Whether the job failed because it was cancelled.
     cancelled = Field[bool]("cancelled", default=False)
-    #: Whether it is in progress and its cancellation was requested.
+    #: Whether the job is in progress and its cancellation was requested.
     cancel_requested = Field[bool]("cancel_requested", default=False)
     #: The last error.
     error = Field[str | None]("error")
@@ -236,15 +236,15 @@ class Explanation(Answer):
     #: What holds a queued job that is not delayed: group_limit, group_rate, queue_limit, queue_rate, hold or order. Or
     #: dependencies: it waits for others, or failed because of others.
     held_by = Field[str | None]("held_by")
-    #: The jobs that must end first, at most 10.
+    #: The jobs that must end before this one can be claimed, at most 10.
     holders = Field[tuple[HoldingJob, ...]]("holders", holding_jobs, ())
     #: When a job can be claimed again, if only a rate or a timed hold prevents it.
     opens = Field[datetime | None]("opens", as_moment)
-    #: The number of jobs of its group that will be claimed before this one.
+    #: The number of jobs of the same group that will be claimed before this one.
     ahead_in_group = Field[int | None]("ahead_in_group")
     #: The schedule that has added the job: its `name`, and the `time` for which the job was added.
     schedule = Field[dict[str, str] | None]("schedule")
-    #: The jobs and batches that it waits for, or because of which it failed.
+    #: The jobs and batches that the job waits for, or because of which it failed.
     dependencies = Field[tuple[LinkedJob, ...]]("dependencies", linked_jobs, ())
 
 
@@ -402,9 +402,9 @@ class WorkerJobs(Answer):
 
     #: The worker's name, from its claims.
     worker = Field[str | None]("worker")
-    #: The number of its jobs.
+    #: The number of jobs that the worker holds.
     jobs = Field[int]("jobs", default=0)
-    #: When it claimed its oldest job.
+    #: When the worker claimed its oldest job.
     oldest_claimed = Field[datetime | None]("oldest_claimed", as_time)
     #: When the worker last claimed or updated any of these jobs.
     last_updated = Field[datetime | None]("last_updated", as_time)

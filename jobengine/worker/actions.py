@@ -10,7 +10,7 @@ _WITHOUT_TIMEOUT: Final = 60.0
 
 
 class Claimed(Protocol):
-    """A claimed job of the client."""
+    """A claimed job, as the client returns it."""
 
     cancel_requested: bool
     lost: bool
@@ -44,7 +44,7 @@ class Hold:
     )
 
     def __init__(self, claimed: Any, group: int) -> None:
-        #: The claimed job of the client.
+        #: The claimed job, as the client returned it.
         self.claimed = claimed
         #: Seconds between heartbeats.
         self.beat_seconds: float = claimed.beat_seconds or _WITHOUT_TIMEOUT

@@ -250,7 +250,7 @@ class Supervisor:
 
     @property
     def gives_up_after(self) -> float:
-        """For how many seconds claims may fail while the worker holds no job, before it ends."""
+        """The seconds for which claims may fail before the worker ends, if it holds no job."""
         return GIVES_UP if self._until_empty else inf
 
     @property

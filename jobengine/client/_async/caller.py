@@ -180,7 +180,7 @@ class AsyncCaller:
 def _final(trouble: JobEngineError, *, uncertain: bool, earlier: bool) -> JobEngineError:
     """
     The error to raise after the last attempt. `uncertain`: whether any attempt may have succeeded; `earlier`: whether
-    one before the last may have.
+    an attempt before the last may have.
     """
     if not uncertain or isinstance(trouble, OutcomeUnknown):
         return trouble

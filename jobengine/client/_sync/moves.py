@@ -60,7 +60,7 @@ class Moves(QueueCalls, ABC):
     def _change_all(
         self, changes: dict[str, Any], filters: JobFilter, *, every: bool = False, dry_run: bool = False
     ) -> int:
-        """Change all matching jobs; returns how many there are."""
+        """Change all matching jobs; returns their number."""
         body = {"queue_name": self.name, **chosen(filters, every=every, dry_run=dry_run), **changes}
         return self._ask(calls.UPDATE_JOBS, body=body, safe=dry_run)
 
