@@ -14,7 +14,7 @@ _FRAME: Final = re.compile(r'[\s+|]*Traceback \(most recent call last\):|\s+File
 
 def error_line(error: str | None) -> str:
     """
-    The line that names an error: after a Python traceback, the exception; of any other text, the first line. A worker
+    The line of a text that names the error: the exception of a Python traceback, otherwise the first line. A worker
     cuts off the beginning of a long traceback, so the word Traceback may be missing.
     """
     lines = [line.rstrip() for line in (error or "").split("\n") if line.strip()]

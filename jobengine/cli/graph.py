@@ -15,9 +15,9 @@ from .terminal_text import plain
 
 #: How a node is related to the given job; shown as headings of the tree, and as the first field of each line.
 _JOB, _BEFORE, _AFTER, _BESIDE = "job", "waits for", "needed by", "beside"
-#: What is drawn before a parent's last node, and before all nodes below that one.
+#: The lines of the tree before a parent's last node, and before all nodes below it.
 _LAST = "└─ ", "   "
-#: What is drawn before a parent's other nodes, and before all nodes below those.
+#: The lines of the tree before a parent's other nodes, and before all nodes below them.
 _OTHER = "├─ ", "│  "
 #: The most characters of an error.
 _ERROR: Final = 60
@@ -90,7 +90,7 @@ def _ways(found: JobGraph, *, back: bool) -> dict[int, list[int]]:
 def _below(
     found: JobGraph, relation: str, ways: dict[int, list[int]], index: int, depth: int, lines: str, printed: set[int]
 ) -> Iterator[Row]:
-    """The nodes below a node, each followed by the nodes below it; a node that occurs again has none below it."""
+    """All nodes below a node, depth first; a node that occurs again is without those below it."""
     ends = ways.get(index, [])
     for end in ends:
         mark, below = _LAST if end == ends[-1] else _OTHER

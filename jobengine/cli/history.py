@@ -92,7 +92,7 @@ def bars(numbers: Numbers, *, add: bool) -> str:
 
 
 def _lines(unit: _Unit, figures: Mapping[str, Numbers], now: float, created: float) -> list[list[str]]:
-    """The lines, each a list of fields, for the steps since the queue was `created`, at least for the last step."""
+    """A list of fields for each step since the queue was `created`, and always for the last step."""
     count = len(figures["added"])
     last = now // unit.seconds * unit.seconds
     steps = max(1, int(last // unit.seconds - created // unit.seconds) + 1)

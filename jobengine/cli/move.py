@@ -61,7 +61,7 @@ def move(to: str, per_second: float | None, **options: Any) -> None:
 
 
 def _move_one(queue: Queue, to: str, uid: str, *, dry_run: bool) -> None:
-    """Move one job; raises JobNotFound or Conflict if it stays."""
+    """Move one job; raises JobNotFound or Conflict if the job stays."""
     moved = queue.move(to, uids=[uid], dry_run=dry_run)
     if moved.moved:
         return

@@ -98,9 +98,9 @@ class Sentence(NamedTuple):
 class Words(NamedTuple):
     """The words with which a command describes its effect."""
 
-    #: What will happen to the matching jobs: shown before the change.
+    #: The effect on the matching jobs, as shown before the change.
     before: Sentence
-    #: What has happened to them: shown after the change.
+    #: The effect on the matching jobs, as shown after the change.
     after: Sentence
     #: Finds the effect on one job in the server's answer; None if the effect is the same for all jobs.
     outcome: Callable[[Job], Sentence] | None = None

@@ -23,7 +23,7 @@ def lacks_workers(queue: QueueStats) -> bool:
 
 
 def dead_letter_note(queue: QueueStats) -> str:
-    """Where jobs of the queue are once they have failed; empty if they stay in it."""
+    """A sentence on where the queue's failed jobs move to; empty if they stay."""
     if queue.dead_letter is None or queue.dead_letter.missing:
         return ""
     name = queue.dead_letter.queue_name

@@ -52,7 +52,7 @@ class Line(Struct, frozen=True, gc=False):
     ms: float
     #: Seconds since the epoch at which the request ended.
     time: float
-    #: What the request's handler added.
+    #: The details that the request's handler added.
     notes: Notes
     #: Whether the request is a long poll.
     waits: bool = False

@@ -65,7 +65,7 @@ _TOO_LATE: Final = Problem(HTTPStatus.REQUEST_TIMEOUT, "The request did not arri
 
 
 class Host(Protocol):
-    """The site, as a connection uses it."""
+    """The part of a site that its connections use."""
 
     limits: Limits
     #: All connections that are open, idle ones too.

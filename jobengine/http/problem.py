@@ -14,7 +14,7 @@ class Problem:
 
     #: The answer's HTTP status.
     status: HTTPStatus
-    #: What is wrong and what the client can do about it.
+    #: The error text: what is wrong, and what the client can do about it.
     detail: str
     #: Headers beside the content type.
     headers: Mapping[str, str] = field(factory=dict)

@@ -56,7 +56,7 @@ def answer(request: "JobRequest", problem: Problem) -> bytes:
 
 
 class RequestSite(Protocol):
-    """The site, as a request uses it."""
+    """The part of a site that its requests use."""
 
     reactor: IReactorTime
     #: The connections that are open.
@@ -77,7 +77,7 @@ class Cancellable(Protocol):
 
 
 class Connection(Protocol):
-    """The connection, as a request uses it."""
+    """The part of a connection that its requests use."""
 
     #: The most bytes of the body.
     body_limit: int
@@ -125,7 +125,7 @@ class JobRequest(Request):
     id = ""
     #: When the request was complete, on the reactor's clock; None before.
     began: float | None = None
-    #: What the handler adds to the log.
+    #: The details that the handler adds to the log.
     notes: "dict[str, str | int]"
     #: Whether this is a long poll. The duration of a long poll says nothing about the server's speed, and only a client
     #: that is still connected needs its answer.

@@ -43,7 +43,7 @@ _CHECKED: Final = struct.Struct(">IQ")
 _PREFIX: Final = struct.Struct(">16sQ16sB")
 _LENGTH: Final = struct.Struct(">I")
 _BOX_OVERHEAD: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + _PREFIX.size
-#: The longest box that is ever written.
+#: The longest box (the encrypted part of a frame) that is ever written.
 MAX_BOX: Final = 1 << 28
 
 

@@ -36,7 +36,7 @@ class LiveQueue(Generic[J]):
     length: int
     jobs: J
     history: KeptPeriods = field(factory=KeptPeriods)
-    #: The records of its items, such as schedules and batches, by kind and name.
+    #: The records of the queue's items, such as schedules and batches, by kind and name.
     items: dict[tuple[str, str], bytes] = field(factory=dict)
 
 

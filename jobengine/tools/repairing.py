@@ -20,7 +20,7 @@ class Repaired:
 
     #: The length of the new file.
     size: int
-    #: The queues and jobs in it.
+    #: The queues and jobs in the new file.
     queues: Sequence[QueueCount]
     #: How many bytes at the beginning of the old file were rescued.
     taken: int
@@ -28,7 +28,7 @@ class Repaired:
     left: int
     #: The number of good frames after the damage. They can't be used: the changes before them are missing.
     frames_left: int
-    #: The bytes of these frames.
+    #: The length in bytes of the good frames after the damage.
     frame_bytes_left: int
     #: Whether the damage is in the snapshot; then even jobs that were added long ago may be missing.
     in_snapshot: bool

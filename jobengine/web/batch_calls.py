@@ -78,7 +78,7 @@ class BatchCalls(ScheduleCalls):
 
     @_app.route("/api/v1/job/graph", "GET", "queueName jobUID")
     async def job_graph(self, request: JobRequest) -> bytes:
-        """What a job waits for, and what waits for it."""
+        """The graph of a job: what it waits for, and what waits for it."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)
         start = self._request_log.logged(request, c.ExplainJob(queue=name, **access, uid=uid))
         return request.reply(graph_json(await read_graph(self.engine, start, self.turns.next)))

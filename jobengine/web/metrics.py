@@ -389,5 +389,5 @@ async def _of_queues(engine: Engine, pause: Callable[[], Awaitable[None]], clock
 
 
 def _answer(engine: Engine, command: c.Command[A], clock: IReactorTime) -> "Deferred[A]":
-    """The answer, if it comes in time."""
+    """The engine's answer, if it comes in time."""
     return Deferred.fromCoroutine(engine.ask(command)).addTimeout(_PATIENCE, clock)

@@ -55,7 +55,7 @@ class Bounds:
 class Checked(bytes):
     """A body that was found to be strict JSON."""
 
-    #: The names of its fields.
+    #: The names of the body's fields.
     fields: frozenset[str]
 
 

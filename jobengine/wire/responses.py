@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 #: The number of items that are encoded without a pause, in a few ms.
 _SLICE: Final = 1_000
-#: The words before the uids of the jobs that hold a job, by the holders' state.
+#: How a sentence names jobs that hold another job, by their state; their uids follow.
 _HOLDERS: Final = {State.INPROGRESS: "In progress", State.FAILED: "Failed"}
 #: From this number of jobs on, a group of failures has jobs besides the one that is explained.
 _WITH_OTHERS: Final = 2
@@ -84,7 +84,7 @@ class Holder:
     jobs: int
     #: When the worker claimed its oldest job, in milliseconds.
     oldest_claimed: int
-    #: When it last updated any of its jobs, in milliseconds.
+    #: When the worker last updated any of its jobs, in milliseconds.
     last_updated: int
 
 

@@ -28,7 +28,7 @@ from .did_you_mean import did_you_mean, quoted
 from .json_values import META_LENGTH, json_object, unique
 from .request_head import BadInput, one_of
 
-#: How many of its next times a schedule shows.
+#: How many next times of a schedule an answer shows.
 _NEXT: Final = 5
 #: An unknown time zone of at most so many letters, all capitals, is taken for an abbreviation.
 _ABBREVIATION: Final = 4
