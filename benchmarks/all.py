@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def _measure(name: str, part: Part) -> bool:
-    """Run one part, print its rows and write them down; returns whether it could be measured."""
+    """Measure one part, print its rows and write them into the page; returns whether it could be measured."""
     say(name)
     results, good = Results(), True
     try:

@@ -78,7 +78,7 @@ class Player:
     """A process with one part of a measurement, such as adding jobs; it runs until it is stopped."""
 
     arguments: Sequence[str]
-    #: The file for its standard error.
+    #: The file for the process's standard error.
     errors: Path
     module: str = "benchmarks.libraries.play"
     _process: "subprocess.Popen[str]" = field(init=False)

@@ -30,7 +30,7 @@ _TIMES, _SECONDS = 5, 15
 _PAINT, _USABLE, _OTHERS = 300, 1_000, 50
 #: A screen shows 60 frames a second; one of them may be late.
 _FRAMES = 59
-#: Records the times between frames, in milliseconds, from now on.
+#: A script that records the milliseconds between frames from now on.
 _WATCH_FRAMES = """() => {
     window.frames_took = [];
     let last = performance.now();
@@ -38,8 +38,8 @@ _WATCH_FRAMES = """() => {
     const look = (now) => { frames_took.push(now - last); last = now; again(); };
     again();
 }"""
-#: Chooses a state, and returns the milliseconds until its rows are shown. Playwright's own wait evaluates code from a
-#: string, which the page's content security policy forbids.
+#: A script that chooses a state, and returns the milliseconds until its rows are shown. Playwright's own wait
+#: evaluates code from a string, which the page's content security policy forbids.
 _FILTER = """(state) => new Promise((resolve) => {
     const began = performance.now();
     const choice = document.querySelector('select[name=state]');
@@ -49,7 +49,7 @@ _FILTER = """(state) => new Promise((resolve) => {
         ? requestAnimationFrame(look) : resolve(performance.now() - began);
     setTimeout(look);
 })"""
-#: Records when the first row appeared, in milliseconds from the start of the navigation.
+#: A script that records when the first row appeared, in milliseconds from the start of the navigation.
 _WATCH_ROWS = """
     const look = () => document.querySelector('table.jobs tbody tr')
         ? (window.usable = performance.now()) : requestAnimationFrame(look);

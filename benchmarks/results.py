@@ -27,7 +27,7 @@ class Row:
     contender: str = ""
     ratio: str = ""
     target: str = ""
-    #: None if there is no target or no figure.
+    #: Whether the target was met; None if there is no target or no figure.
     met: bool | None = None
     #: The least and the greatest value.
     spread: str = ""

@@ -80,7 +80,7 @@ class Load:
     clients: int
     size: int
     queues: int = 1
-    #: Whether a queue has `max_jobs`: then a batch that adds to it locks it from loading to commit.
+    #: Whether a queue has `max_jobs`: then a batch that adds jobs locks the queue from loading to commit.
     limited: bool = False
     #: Whether a queue is watched: then batches about it commit one after the other.
     watched: bool = False

@@ -75,7 +75,7 @@ class Clock:
 
 @define(eq=False)
 class Lock:
-    """Held by one process at a time; others get it first come first served."""
+    """A lock that one process can hold at a time; waiting processes get it first come first served."""
 
     clock: Clock
     _held: bool = False

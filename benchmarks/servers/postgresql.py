@@ -93,7 +93,7 @@ class PostgreSQL(Server):
 
     name: str = "PostgreSQL SKIP LOCKED"
     package: str = "postgresql"
-    #: The SQL that makes its table, and scripts of pgbench for one job and for many.
+    #: The SQL that makes the table of jobs, and scripts of pgbench for one job and for many.
     table: str = _TABLE + _RESERVE
     life: str = _LIFE
     lives: str = _LIVES
@@ -112,7 +112,7 @@ class PostgreSQL(Server):
         data = str(home / "data")
         _run([tool("initdb"), "--pgdata", data, "--auth=trust", "--username=bench", "--no-sync"], _USER)
         where = ["-D", data, "-k", str(home), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"]
-        # A kill would leave its shared memory behind.
+        # A kill would leave PostgreSQL's shared memory behind.
         self.launch([tool("postgres"), *where], home, self._answers, user=_USER, ends_at=signal.SIGQUIT)
         self._sql(self.table)
 

@@ -32,9 +32,9 @@ class Run:
     jobs: float
     #: The share of a core that the client used.
     client: float
-    #: Requests a second, if it speaks HTTP.
+    #: Requests a second, if the server speaks HTTP.
     requests: float = 0
-    #: Seconds of processor time that its database used for each job, if that was measured.
+    #: Seconds of processor time that the server's database used for each job, if measured.
     cost: float = 0
 
 
@@ -135,7 +135,7 @@ class Process:
     home: Path
     user: str
     environment: Mapping[str, str]
-    #: The signal that ends it at once, and leaves nothing behind outside its directory.
+    #: The signal that ends the process at once, and leaves nothing behind outside its directory.
     ends_at: signal.Signals
     core: int = SERVER_CORE
     _process: "subprocess.Popen[bytes] | None" = None

@@ -7,7 +7,7 @@ import { confirm } from './forms.js';
 
 /** Confirm, then close the batch: it ends once all its jobs are finished. */
 export function closeBatch(queue, { name, then }, done) {
-  confirm(`Close the batch “${name}” of “${queue}”`, `It ends once all its jobs are finished${then ? '; then its last job runs' : ''}. It can’t be opened again.`, 'Close the batch', async () => {
+  confirm(`Close the batch “${name}” of “${queue}”`, `The batch ends once all its jobs are finished${then ? '; then its last job runs' : ''}. It can’t be opened again.`, 'Close the batch', async () => {
     await api.changeBatch(queue, name, { open: false });
     tell(`${name}: closed.`);
     done();
@@ -16,7 +16,7 @@ export function closeBatch(queue, { name, then }, done) {
 
 /** Confirm, then close the batch and cancel its unfinished jobs. */
 export function cancelBatch(queue, { name, queued, inprogress }, done) {
-  confirm(`Cancel the batch “${name}” of “${queue}”`, `It is closed, and ${jobs(queued + inprogress)} will be cancelled: those that are queued fail now, and the workers of the others are asked to stop.`, 'Cancel the jobs', async () => {
+  confirm(`Cancel the batch “${name}” of “${queue}”`, `The batch is closed, and ${jobs(queued + inprogress)} will be cancelled: those that are queued fail now, and the workers of the others are asked to stop.`, 'Cancel the jobs', async () => {
     const { matched } = await api.changeBatch(queue, name, { cancel: true });
     tell(`${name}: ${jobs(matched)} cancelled.`);
     done();
