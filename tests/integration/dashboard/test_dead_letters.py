@@ -128,6 +128,7 @@ def test_the_page_of_a_dead_letter_and_the_list_of_errors_offer_to_move_jobs_bac
     admin.page.keyboard.press("Escape")
     admin.open(f"queue/{dead.name}/errors")
     shown = admin.page.get_by_role("listitem").filter(has_text="no space")
+    expect(shown.get_by_role("button", name="Move back")).to_be_visible()  # the page has read where the jobs came from
     shown.get_by_role("button", name="Retry").click()
     dialog = admin.dialog("Retry 1 job")
     expect(dialog).to_contain_text(f"The jobs stay in this queue, even if their workers are only in “{queue.name}”")
