@@ -1,6 +1,6 @@
 """Which jobs depend on which, over all queues, and what follows when one of them changes."""
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
@@ -9,6 +9,7 @@ from ....core.dependencies import Awaited, batch_key
 from ....core.model import FINISHED, Job
 from ....core.tables import BatchChanged, DependencyEnded, FollowUp, NoLongerAwaited, TableSet
 from .batch_index import BatchIndex
+from .spread_dict import Entries
 
 #: The most jobs that are examined for each slice of a cascade.
 _EXAMINED: Final = 1_000
@@ -17,7 +18,7 @@ _EXAMINED: Final = 1_000
 class _Table(Protocol):
     """What the index uses of a queue's table."""
 
-    jobs: MutableMapping[str, Job]
+    jobs: Entries[str, Job]
     batches: BatchIndex
 
 

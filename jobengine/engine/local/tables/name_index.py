@@ -1,6 +1,6 @@
 """The jobs of one queue by their tags and unique keys."""
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from heapq import merge
 from typing import Any, Final
 
@@ -8,6 +8,7 @@ from ....core.key_holders import may_hold
 from ....core.model import Job, Rank
 from ....core.places import Place
 from .sorted_list import SortedList
+from .spread_dict import Entries
 
 _READY: Final = Place.READY
 _EMPTY: Final[SortedList[Rank]] = SortedList()
@@ -25,7 +26,7 @@ class NameIndex:
         #: only one of them.
         self.ready_by_tags: Final[dict[tuple[str, ...], SortedList[Rank]]] = {}
         #: The uids of the jobs that may hold a unique key, by key: one or two, unless finished jobs were queued again.
-        self.unique: MutableMapping[str, dict[str, None]] = {}
+        self.unique: Entries[str, dict[str, None]] = {}
         #: Tags, and combinations of tags, that lost a ready job and may have none left.
         self.left_tags: Final[dict[str, None]] = {}
         self._left_combinations: Final[dict[tuple[str, ...], None]] = {}

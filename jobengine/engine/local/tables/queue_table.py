@@ -1,7 +1,7 @@
 """One queue and its jobs in memory, with indexes for look-ups in O(log n)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import chain, islice, takewhile
 from typing import Any, Final
@@ -31,7 +31,7 @@ from .one_of_each import one_of_each
 from .schedule_index import ScheduleIndex
 from .sort_index import SortIndex
 from .sorted_list import SortedList
-from .spread_dict import MOST_IN_ONE, fitting
+from .spread_dict import MOST_IN_ONE, Entries, fitting, part_of
 from .turns import Turns
 
 #: The bytes of a job's record beside its content and its queue's name; an estimate.
@@ -59,7 +59,7 @@ class QueueTable(GroupQueries):
     #: See FlowIndex.is_later.
     groups_later: bool = False
     #: Every job, by uid.
-    jobs: MutableMapping[str, Job] = field(factory=dict, init=False)
+    jobs: Entries[str, Job] = field(factory=dict, init=False)
     #: The ranks of the jobs in each place, in execution order.
     places: dict[Place, SortedList[Rank]] = field(factory=lambda: {place: SortedList() for place in Place}, init=False)
     #: The ranks of the ready jobs.
@@ -312,11 +312,12 @@ class QueueTable(GroupQueries):
 
         Call `update_indexes` next.
         """
-        old = self.jobs.get(uid)
+        part = part_of(self.jobs, uid)
+        old = part.get(uid)
         if new is not None:
-            self.jobs[uid] = new
+            part[uid] = new
         elif old is not None:
-            del self.jobs[uid]
+            del part[uid]
         if old is not None and new is not None and old.spec is new.spec:
             self.change(old, new)
             return old
@@ -327,9 +328,8 @@ class QueueTable(GroupQueries):
         return old
 
     def change(self, old: Job, new: Job) -> None:
-        """Replace `old` by `new`, which has the same spec. Call `update_indexes` next."""
+        """Record that `new`, which has the same spec, has replaced `old` in `jobs`. Call `update_indexes` next."""
         spec, before, after = new.spec, old.standing, new.standing
-        self.jobs[spec.uid] = new
         was, now = place_of(before), place_of(after)
         if was is not now:
             for turns in self.flow.indexes:

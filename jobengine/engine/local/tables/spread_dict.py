@@ -31,6 +31,16 @@ class SpreadDict(MutableMapping[K, V]):
         self._first = first
         self._parts: tuple[dict[K, V], ...] = tuple({} for _ in range(_PARTS))
 
+    def part(self, key: K) -> dict[K, V]:
+        """The small dict in which to read, set or delete this key; reading and setting it there is one search less."""
+        part = self._parts[hash(key) & _MASK]
+        if self._first and key in self._first:
+            part[key] = self._first.pop(key)
+            if not self._first:
+                # An emptied dict keeps its memory, and searching it takes longer.
+                self._first = {}
+        return part
+
     def __getitem__(self, key: K) -> V:
         part = self._parts[hash(key) & _MASK]
         return part[key] if key in part else self._first[key]
@@ -45,12 +55,10 @@ class SpreadDict(MutableMapping[K, V]):
         return part[key] if key in part else self._first.get(key, default)
 
     def __setitem__(self, key: K, value: V) -> None:
-        self._first.pop(key, None)
-        self._parts[hash(key) & _MASK][key] = value
+        self.part(key)[key] = value
 
     def __delitem__(self, key: K) -> None:
-        part = self._parts[hash(key) & _MASK]
-        del (part if key in part else self._first)[key]
+        del self.part(key)[key]
 
     def __iter__(self) -> Iterator[K]:
         return chain(self._first, *self._parts)
@@ -66,12 +74,21 @@ class SpreadDict(MutableMapping[K, V]):
         return next(filter(None, self._parts), self._first).popitem()
 
 
-def fitting(entries: MutableMapping[K, V]) -> MutableMapping[K, V]:
+#: Entries in one dict, or in many.
+Entries = dict[K, V] | SpreadDict[K, V]
+
+
+def fitting(entries: Entries[K, V]) -> Entries[K, V]:
     """
     The mapping in which to keep these entries from now on.
 
     A dict with more than MOST_IN_ONE entries becomes a SpreadDict, and an empty SpreadDict becomes a dict.
     """
-    if type(entries) is dict:
+    if isinstance(entries, dict):
         return SpreadDict(entries) if len(entries) > MOST_IN_ONE else entries
     return entries or {}
+
+
+def part_of(entries: Entries[K, V], key: K) -> dict[K, V]:
+    """The dict in which to read, set or delete this key."""
+    return entries if isinstance(entries, dict) else entries.part(key)

@@ -32,6 +32,7 @@ from .dependants import Dependants
 from .filling import fill
 from .queue_table import QueueTable, WallClock
 from .sorted_list import SortedList
+from .spread_dict import part_of
 
 
 class Tables:
@@ -225,12 +226,13 @@ class Tables:
     def _job_changed(self, fact: JobChanged) -> Effect:
         name, uid = fact.queue, fact.uid
         table = self.queues.get(name)
-        old = None if table is None else table.jobs.get(uid)
+        part = {} if table is None else part_of(table.jobs, uid)
+        old = part.get(uid)
         if table is None or old is None:
             return JobEffect(name, uid, None, None)
         if name not in self._outdated:
             self._outdated[name] = table.live_bytes
-        new = Job(old.spec, fact.standing)
+        part[uid] = new = Job(old.spec, fact.standing)
         table.change(old, new)
         if self.dependants.is_used or old.spec.rare.dependencies is not None:
             self.dependants.change(name, uid, old, new)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults
 from jobengine.engine.local.tables import queue_table, spread_dict
-from jobengine.engine.local.tables.spread_dict import SpreadDict, fitting
+from jobengine.engine.local.tables.spread_dict import Entries, SpreadDict, fitting, part_of
 from tests.core.worlds import KEY, World
 
 #: Changes: keys to set, or to delete.
@@ -32,14 +32,14 @@ def sizes(entries: MutableMapping[Any, Any]) -> list[int]:
 @given(CHANGES)
 @settings(deadline=None, max_examples=200)
 def test_a_spread_dict_has_the_entries_of_a_plain_dict(changes: list[tuple[bool, list[int]]]) -> None:
-    entries: MutableMapping[int, tuple[int, int]] = {}
+    entries: Entries[int, tuple[int, int]] = {}
     plain: dict[int, tuple[int, int]] = {}
     for number, (sets, keys) in enumerate(changes):
         for key in keys:
             if sets:
                 entries[key] = plain[key] = (number, key)
             elif key in plain:
-                del entries[key], plain[key]
+                assert part_of(entries, key).pop(key) == plain.pop(key)
         entries = fitting(entries)
         assert entries == plain
         assert (len(entries), bool(entries), sorted(entries)) == (len(plain), bool(plain), sorted(plain))
@@ -50,6 +50,22 @@ def test_a_spread_dict_has_the_entries_of_a_plain_dict(changes: list[tuple[bool,
     with pytest.raises(KeyError):
         del entries[0]
     assert fitting(entries) == {}
+
+
+@pytest.mark.usefixtures("few_in_one")
+def test_changed_entries_are_in_small_dicts_and_the_emptied_first_dict_is_replaced() -> None:
+    first = dict.fromkeys(range(100), "")
+    entries = fitting(first)
+    assert sizes(entries) == [100, *[0] * 64]
+    for number in range(100):
+        if number % 2:
+            part_of(entries, number)[number] = "changed"
+        else:
+            del entries[number]
+        assert sizes(entries)[0] == 99 - number
+    assert entries == dict.fromkeys(range(1, 100, 2), "changed")
+    assert isinstance(entries, SpreadDict)
+    assert entries._first is not first, "an emptied dict keeps its memory"
 
 
 @pytest.mark.usefixtures("few_in_one")
