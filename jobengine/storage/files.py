@@ -13,6 +13,11 @@ _FREED_AT_ONCE: Final = 8 << 20
 _PAUSE: Final = 0.01
 
 
+def real_path(path: str) -> str:
+    """The path of a database without links: the file then has one lock, and a compaction replaces it, not the link."""
+    return os.path.realpath(path)
+
+
 class Files:
     """The real file system. Every method blocks, and raises OSError when it fails."""
 

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 
 from .backup_reader import BackupReader
 from .errors import NO_ROOM, Damaged, Locked, NoRoom, NotADatabase, StorageBroken, StorageError, Unclear
-from .files import Files
+from .files import Files, real_path
 from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, check_magic, new_file, open_header
 from .recovery import Recovery
 
@@ -83,8 +83,8 @@ class Journal:
     After `lock`, call `open`, `recover` and `confirm`, in this order, for an existing file, or `make` for a new one.
     """
 
-    #: The file's absolute path.
-    path: str
+    #: The file's path, without links.
+    path: str = field(converter=real_path)
     _files: Files = field(factory=Files)
     _kdf: Kdf = field(factory=Kdf)
     #: The torn write that recovery cut off, if any.

@@ -28,16 +28,16 @@ def rekey(
     BadSecret if the database has the new SECRET already, StorageError, FileNotFoundError and OSError; after an error
     the database is unchanged, except that an incomplete last write was cut off.
     """
-    files, path = files or Files(), os.path.abspath(path)
-    if not files.exists(path):  # the lock would create a missing directory
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    files = files or Files()
     journal = Journal(path, files=files)
+    if not journal.exists:  # the lock would create a missing directory
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     try:
         journal.lock()
         journal.open(secret)
         if new_secret == secret:
             raise BadSecret(f"{path} has this SECRET already; nothing was rewritten")
-        with new_target(path, files, replaces=True) as file:
+        with new_target(journal.path, files, replaces=True) as file:
             database = NewDatabase(file, new_secret, kdf or Kdf())
             _copy(journal, database, progress)
         return file.size

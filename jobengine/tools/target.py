@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import define, field
 
-from ..storage.files import Files
+from ..storage.files import Files, real_path
 from ..storage.frames import Chain, Kdf, Kind, Lock, new_file
 from ..storage.journal import frames_of, lock_database
 
@@ -118,8 +118,8 @@ class NewDatabase:
 def check_free(path: str, files: Files | None = None) -> None:
     """Raise Locked if a server uses `path`, even if that file was moved away, and TargetExists if the file exists."""
     files = files or Files()
-    if files.exists(f"{abspath(path)}.lock"):
-        files.close(lock_database(abspath(path), files))
+    if files.exists(f"{real_path(path)}.lock"):
+        files.close(lock_database(real_path(path), files))
     if files.exists(path):
         raise TargetExists(f"{path} exists already and is not overwritten; name a new file, or move that one away")
 

@@ -214,6 +214,14 @@ def test_no_file_is_put_in_the_place_of_a_database_in_use_even_if_that_was_moved
     assert jobs(db.path) == 3
 
 
+def test_rekey_of_a_link_rewrites_the_linked_database(db: Db) -> None:
+    (db.home / "new").write_text("another secret of mine")
+    (db.home / "link.jedb").symlink_to("jobengine.jedb")
+    db("rekey", "link.jedb", "--new-secret-file", "new")
+    assert (db.home / "link.jedb").is_symlink()
+    db("check", "jobengine.jedb", code=3)
+
+
 def test_db_commands_read_the_secret_from_a_file_or_from_the_key_file(db: Db) -> None:
     (db.home / "secret").write_text(SECRET + "\n")
     db("check", "jobengine.jedb", SECRET="", SECRET_FILE="secret")

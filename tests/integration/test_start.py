@@ -83,6 +83,14 @@ def test_a_second_daemon_on_a_database_exits_with_5_and_the_first_daemon_continu
         assert client.add().status == 201
 
 
+def test_a_second_daemon_on_a_link_to_a_database_exits_with_5(daemon: Daemon, make_daemon: MakeDaemon) -> None:
+    second = make_daemon("second", settings={"DB_PATH": "linked.jedb"})
+    second.home.mkdir(exist_ok=True)
+    (second.home / "linked.jedb").symlink_to(daemon.db_path)
+    assert second.run() == 5
+    assert f"{daemon.db_path}: another JobEngine is running on this database" in _reason(second)
+
+
 def test_a_second_daemon_that_forks_exits_with_1_and_a_reason(daemon: Daemon, make_daemon: MakeDaemon) -> None:
     second = make_daemon("second", settings={"DB_PATH": str(daemon.db_path)}, command=AS_A_DAEMON)
     assert second.run() == 1

@@ -326,6 +326,22 @@ def test_a_finished_compaction_copy_has_all_records_written_to_it(path: Path, jo
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_compaction_through_a_link_replaces_the_linked_file(path: Path, journal: Journal, tmp_path: Path) -> None:
+    journal.close(orderly=True)
+    link = tmp_path / "elsewhere" / "link"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    journal, _ = opened(link)
+    journal.start_copy()
+    journal.append([], [b"first"])
+    assert journal.finish_copy()
+    journal.append([b"second"])
+    journal.close(orderly=True)
+    assert listing(link.parent) == ["link"]
+    assert link.is_symlink()
+    assert read(path) == [(b"first",), (b"second",)]
+
+
 def test_a_left_over_compaction_copy_is_removed_at_the_next_start(path: Path) -> None:
     write(path, [(b"first",)])
     path.with_name("db.new").write_bytes(b"half a copy")
