@@ -321,7 +321,18 @@ def written_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def written_job(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
     """Like `job_json`, with options from `written_options`."""
-    return encode_text({"uid": new_uid(), **options, "content": written_content(content)}).encode()
+    return _encoded({"uid": new_uid(), **options, "content": written_content(content)})
+
+
+def _encoded(value: dict[str, Any]) -> bytes:
+    """A job or an update as JSON; the TypeError or ValueError names the part that JSON can't represent."""
+    try:
+        return encode_text(value).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        from .json_faults import fault_of  # only needed after a mistake
+
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"JSON can't represent this: {fault_of(value) or error}") from None
 
 
 def waiting_value(jobs: Iterable[Mapping[str, Any] | NewJob], on_failure: OnDependencyFailure | None) -> dict[str, Any]:
@@ -338,14 +349,14 @@ def changes_json(uid: str, changes: Mapping[str, Any]) -> bytes:
     """An entry of the list of updates in a request, as JSON; raises TypeError or ValueError."""
     if changes.keys() <= _ONLY_WORDS and None not in changes.values():
         return encode_fast({"uid": uid, **changes})
-    return encode_text(changes_value(uid, changes)).encode()
+    return _encoded(changes_value(uid, changes))
 
 
 def claimed_json(queue: str, uid: str, changes: Mapping[str, Any]) -> bytes:
     """Like `changes_json`, with the name of the job's queue: for an update that is sent with a claim."""
     if changes.keys() <= _ONLY_WORDS and None not in changes.values():
         return encode_fast({"queue_name": queue, "uid": uid, **changes})
-    return encode_text({"queue_name": queue, **changes_value(uid, changes)}).encode()
+    return _encoded({"queue_name": queue, **changes_value(uid, changes)})
 
 
 def changes_value(uid: str, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """Converts a handler's result or exception into changes of its job."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from datetime import timedelta
+from inspect import unwrap
 from logging import getLogger
+from pathlib import Path
 from traceback import format_exception
 from typing import Any, Final, NamedTuple, cast
 
 from ..client.encoding import encode_text
 from ..client.failures import as_fingerprint, exception_fingerprint
 from ..client.jobs import ERROR_LENGTH, JobChanges, OnDependencyFailure
-from .result_check import fault_of, handler_name
+from ..client.json_faults import fault_of
 from .running_job import Cancelled, RunningJob, WaitFor
 
 _log: Final = getLogger("jobengine.worker")
@@ -80,6 +83,18 @@ class Fail(Exception):
         super().__init__(error)
         self.retry = retry
         self.fingerprint = fingerprint
+
+
+def handler_name(function: Callable[..., Any]) -> str:
+    """The module and name of a handler; for the main program, which may be started in several ways, its file's name."""
+    inner = unwrap(getattr(function, "func", function))
+    if not hasattr(inner, "__qualname__"):
+        inner = type(inner)
+    module = inner.__module__
+    if module in ("__main__", "__mp_main__"):
+        module = Path(getattr(sys.modules[module], "__file__", None) or module).stem
+    name = inner.__qualname__.replace(".<locals>", "").replace("<lambda>", "lambda")
+    return f"{module}.{name}" if module else name
 
 
 class ResultNotJson(Fail):

@@ -258,8 +258,9 @@ def test_both_encoders_refuse_an_update_that_json_can_not_represent(changes: Any
         ([], {}, TypeError, "must be a dict .*, not list"),
         ("x", {}, TypeError, "must be a dict .*, not str"),
         ({"x": float("nan")}, {}, ValueError, "JSON"),
-        ({"x": object()}, {}, TypeError, "JSON"),
-        ({"x": "\ud800"}, {}, ValueError, "surrogate"),
+        ({"x": [1, {"at": object()}]}, {}, TypeError, r"^JSON can't represent this: an object at content.x\[1\].at$"),
+        ({}, {"meta": {"x": {1}}}, TypeError, "^JSON can't represent this: a set at meta.x$"),
+        ({"x": "\ud800"}, {}, ValueError, "^JSON can't represent this: a text with a lone surrogate at content.x$"),
     ],
 )
 def test_an_invalid_value_fails_before_it_is_sent(

@@ -270,8 +270,8 @@ OF_REQUESTS: Final = (
         "client-uid",
         "that a job has its uid from the client, so that adding it again adds nothing",
         "jobengine/client/jobs.py",
-        '    return encode_text({"uid": new_uid(), **options',
-        "    return encode_text({**options",
+        '    return _encoded({"uid": new_uid(), **options',
+        "    return _encoded({**options",
         ("tests/client/test_small_parts.py::test_a_new_job_has_the_given_uid_or_a_new_unique_uid",),
     ),
     Mutant(

@@ -18,8 +18,7 @@ from jobengine.client.errors import Unavailable
 from jobengine.client.failures import as_fingerprint
 from jobengine.worker import Cancelled, Fail, Retry, RunningJob, WaitFor
 from jobengine.worker.handler_pool import Handler, Handlers
-from jobengine.worker.outcomes import Hooks, Outcome
-from jobengine.worker.result_check import handler_name
+from jobengine.worker.outcomes import Hooks, Outcome, handler_name
 
 #: What is sent for a handler that raises Fail("bad").
 FAILED = {"new_status": "failed", "retry": False, "error": "bad", "error_type": "Fail"}

@@ -1,11 +1,8 @@
-"""Says which part of a handler's result JSON can't represent."""
+"""Says which part of a value JSON can't represent."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from inspect import unwrap
+from collections.abc import Iterator
 from math import isfinite
-from pathlib import Path
 from typing import Any, Final
 
 #: The deepest level to search. The server accepts less; a list or dict that contains itself goes deeper.
@@ -22,18 +19,6 @@ def fault_of(value: Any) -> str | None:
     fault, path = found
     path = path.removeprefix(".")
     return f"{fault} at {path if len(path) <= _LONGEST else f'{path[:_LONGEST]}…'}" if path else fault
-
-
-def handler_name(function: Callable[..., Any]) -> str:
-    """The module and name of a handler; for the main program, which may be started in several ways, its file's name."""
-    inner = unwrap(getattr(function, "func", function))
-    if not hasattr(inner, "__qualname__"):
-        inner = type(inner)
-    module = inner.__module__
-    if module in ("__main__", "__mp_main__"):
-        module = Path(getattr(sys.modules[module], "__file__", None) or module).stem
-    name = inner.__qualname__.replace(".<locals>", "").replace("<lambda>", "lambda")
-    return f"{module}.{name}" if module else name
 
 
 def _faults(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
