@@ -64,6 +64,7 @@ _SAME_IN_A_GROUP: Final = {
     "rm": "delete",
     "remove": "delete",
     "set": "configure",
+    "configure": "set",
     "update": "configure",
     "stop": "pause",
     "start": "resume",
@@ -76,7 +77,12 @@ _SAME_IN_A_GROUP: Final = {
     "end": "close",
 }
 #: Options of other programs, and the equivalents here.
-SAME_OPTIONS: Final = {"--tz": "--timezone", "--retries": "--max-attempts", "--max-retries": "--max-attempts"}
+SAME_OPTIONS: Final = {
+    "--tz": "--timezone",
+    "--retries": "--max-attempts",
+    "--max-retries": "--max-attempts",
+    "--in-progress": "--limit",
+}
 #: Names for deleting all jobs of a queue, which is no command of the group.
 _EMPTY: Final = frozenset({"purge", "clear", "empty", "flush", "truncate"})
 

@@ -205,7 +205,7 @@ def open_header(header: bytes, secret: bytes) -> tuple[Lock, Chain]:
     if major > _MAJOR:
         raise NewerFormat(f"its format is version {major}, this JobEngine reads up to {_MAJOR}; use a newer one")
     if _LENGTH.pack(crc32(clear + sealed)) != header[-4:]:
-        raise Damaged("its header does not match its checksum")
+        raise Damaged("its header does not match its checksum; without the header no job can be read: restore a backup")
     if not (1 <= passes <= MAX_PASSES and 8 <= kib <= MAX_KIB):
         raise Damaged("its key derivation parameters are out of bounds")
     lock = Lock.derive(secret, Kdf(passes=passes, kib=kib), salt)

@@ -36,6 +36,7 @@ from .fakes import UID, Shell, job_of
         ("schedules", "did you mean `jobengine schedule list`?"),
         ("schedule backfill mail n", "did you mean `jobengine schedule run`?"),
         ("group stop mail g", "did you mean `jobengine group pause`?"),
+        ("group configure mail g", "did you mean `jobengine group set`?"),
         ("queues", "did you mean `jobengine queue list`?"),
         ("pause mail", "did you mean `jobengine queue pause`?"),
         ("revoke mail 1", "did you mean `jobengine key revoke`?"),
@@ -223,6 +224,10 @@ def test_the_option_tz_of_schedule_add_is_refused_and_timezone_suggested(shell: 
     said = shell("schedule", "add", "mail", "nightly", "--cron", "@daily", "--tz", "Europe/Berlin").stderr
     assert "Did you mean '--timezone'?" in said
     assert "--timezone" not in shell("add", "mail", "{}", "--tz", "UTC").stderr
+
+
+def test_the_option_in_progress_of_group_set_is_refused_and_limit_suggested(shell: Shell) -> None:
+    assert "Did you mean '--limit'?" in shell("group", "set", "mail", "g", "--in-progress", "1").stderr
 
 
 def test_jobengine_jobs_shows_a_failed_job_with_the_line_that_names_its_error(shell: Shell) -> None:
