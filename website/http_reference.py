@@ -231,7 +231,7 @@ def _on_one_line(numbers: re.Match[str]) -> str:
 
 
 def values(_: str) -> str:
-    """The section about all schemas, without those that are shown with the only call that uses them."""
+    """The section about the schemas that several calls use; others are shown with their call."""
     document = _document()
     schemas = document.whole["components"]["schemas"]
     names = sorted(name for name in schemas if name not in document.inline and not name.startswith(_IGNORED))

@@ -143,7 +143,7 @@ class PostgreSQL(Server):
         return self._bench(self.life, 1, _CONNECTIONS, seconds)
 
     def bulk(self, size: int, seconds: float) -> Run:
-        """Do jobs `size` at a time, by pgbench; the contents are not sent to it."""
+        """Add, claim and finish jobs, `size` at a time, by pgbench; claims don't return the contents."""
         return self._bench(self.lives, size, _BULK_CONNECTIONS, seconds)
 
     def _bench(self, script: str, size: int, connections: int, seconds: float) -> Run:

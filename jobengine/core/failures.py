@@ -45,7 +45,7 @@ class Alike(Value, frozen=True):
 
 
 class FoundGroup(Value, frozen=True, kw_only=True):
-    """A group of failures as a table gives it."""
+    """A group of failures as found in a queue's table."""
 
     alike: Alike
     #: How many jobs failed in each of the last MINUTES minutes, the oldest first; the last minute is not over.

@@ -31,7 +31,7 @@ class Span:
     has_times: bool
 
 
-#: The spans by their number.
+#: The spans; SECONDS, MINUTES and HOURS are their indexes.
 SPANS: Final = (Span(SECOND, 60, False), Span(MINUTE, 60, True), Span(60 * MINUTE, 168, True))
 SECONDS, MINUTES, HOURS = range(3)
 

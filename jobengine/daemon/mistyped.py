@@ -7,7 +7,7 @@ from typing import Final
 
 #: The least similarity (see difflib) of two names that differ by a letter: one is missing, doubled, wrong or swapped.
 _ALIKE: Final = 0.87
-#: Shorter names are compared by equal letters alone: SECRETS and APP_PORT are names of other programs.
+#: A name shorter than this must have the same letters as a setting: SECRETS and APP_PORT are other programs'.
 _SHORT: Final = 8
 #: Variables of other programs that resemble a setting, as `_letters` returns them.
 _OF_OTHERS: Final = frozenset({"LOGFILE", "SECRETSFILE"})

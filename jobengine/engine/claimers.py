@@ -30,7 +30,7 @@ class ClaimLog:
     """The waiting claims and the last claims on one server."""
 
     line: Line
-    #: The elapsed milliseconds of the last claim from each queue, by its name.
+    #: The time of the last claim from each queue, in elapsed milliseconds, by the queue's name.
     last: dict[str, int] = field(factory=dict)
     #: Where the last claim of a worker came from, by queue and worker.
     origins: dict[str, dict[str, Origin]] = field(factory=dict)

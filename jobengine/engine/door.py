@@ -89,7 +89,7 @@ def counter(name: str, sentence: str, value: float, **labels: str) -> Figure:
 
 
 def gauge(name: str, sentence: str, value: float, **labels: str) -> Figure:
-    """A present value."""
+    """A figure that can rise and fall."""
     return Figure(name=name, help=sentence, kind=FigureKind.GAUGE, value=value, labels=labels)
 
 

@@ -33,13 +33,13 @@ def job_cursor(query: Query, sort: Sort | None) -> Position | None:
 
 
 def group_cursor(query: Query, sort: GroupSort) -> tuple[int, str] | None:
-    """The position that the parameter cursor encodes, in a list of groups in the order `sort`; raises BadInput."""
+    """The position in a list of groups, sorted by `sort`, that the parameter `cursor` encodes; raises BadInput."""
     position: tuple[int, str] | None = _after(_position(query, _groups.decode), sort)
     return position
 
 
 def failures_cursor(query: Query) -> GroupPosition | None:
-    """The position that the parameter cursor encodes, in a list of failures; raises BadInput."""
+    """The position in a list of failures that the parameter `cursor` encodes; raises BadInput."""
     return _position(query, _failures.decode)
 
 

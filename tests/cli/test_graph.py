@@ -46,7 +46,7 @@ WHOLE = _graph(
 )
 
 
-def test_graph_prints_a_line_for_each_node_without_a_terminal(shell: Shell) -> None:
+def test_without_a_terminal_graph_prints_a_line_for_each_node(shell: Shell) -> None:
     shell.mail.answers["graph"] = WHOLE
     done = shell("graph", "mail", UID)
     assert done.stdout.splitlines() == [

@@ -173,7 +173,7 @@ def test_jobs_are_filtered_by_their_batch() -> None:
 # Children of a claimed job
 
 
-def test_a_call_of_wait_for_adds_jobs_and_makes_the_claimed_job_wait_for_them() -> None:
+def test_wait_for_adds_jobs_and_makes_the_claimed_job_wait_for_them() -> None:
     queue, pool = queue_with([answer(200, {"uid": "u", "state": "queued"})])
     child = NewJob({"n": 2}, priority=1)
     with _claimed(queue) as job:

@@ -240,7 +240,7 @@ def test_an_explanation_says_what_holds_a_job() -> None:
     assert (free.held_by, free.holders, free.opens) == (None, (), None)
 
 
-def test_an_answer_with_malformed_holders_is_refused_as_not_from_a_jobengine() -> None:
+def test_an_explanation_whose_holders_are_malformed_raises_not_jobengine() -> None:
     queue, _ = queue_with([answer(200, {"uid": "u", "holders": [{"state": "inprogress"}]})])
     with pytest.raises(NotJobEngine):
         queue.explain("u")

@@ -121,5 +121,5 @@ def test_explain_of_a_failed_job_counts_jobs_that_failed_with_the_same_fingerpri
     assert explained["fingerprint"] == fingerprint(REFUSED)
 
 
-def test_explain_of_the_only_job_with_its_fingerprint_gives_no_count(server: MemoryServer) -> None:
+def test_an_explanation_has_no_count_if_no_other_job_has_the_same_fingerprint(server: MemoryServer) -> None:
     assert explain(server, _fail(server)["uid"])["reason"] == "It is failed; set its state to queued to run it again."

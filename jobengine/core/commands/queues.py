@@ -201,7 +201,7 @@ def dead_letter_of(queue: Queue, target: Queue, keep_minutes: int | None) -> Dea
     if target.dead_letter is not None and not is_set:
         raise BadDeadLetter(
             f"The queue {target.name!r} has a dead-letter queue itself, {target.dead_letter.queue!r}: jobs could go "
-            "round in a circle. Name a queue without one."
+            "round in a circle. Name a queue that has no dead-letter queue."
         )
     if keep_minutes is None:
         keep_minutes = KEEP_MINUTES if before is None else before.keep_minutes

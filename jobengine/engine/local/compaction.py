@@ -29,7 +29,7 @@ _SHARE: Final = 2
 #: In a slice that is written with a commit: the facts encoded in the first step. Each further step doubles them, up to
 #: _SLICE.
 _FEW: Final = 8
-#: Seconds between slices that are written alone, so that most requests are not delayed.
+#: Seconds between slices that no commit carries, so that most requests are not delayed.
 PAUSE: Final = 0.001
 #: Compaction begins when the file is longer than 1.5 times its live bytes plus this. So the file stays well below the
 #: promised length: twice its live bytes plus 64 MiB.

@@ -186,7 +186,8 @@ class Turns:
 
     def find(self, sort: GroupSort, after: tuple[int, str] | None, most: int) -> Iterator[list[tuple[int, str]]]:
         """
-        Find the positions of the first groups after `after`. Each step examines some groups; the last list is complete.
+        The positions of the `most` groups that follow `after`. Each step examines some groups and yields the positions
+        found so far; the last list is complete.
 
         The groups may change between the steps.
         """

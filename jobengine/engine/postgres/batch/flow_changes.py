@@ -94,7 +94,7 @@ def _without_begun(groups: LoadedGroups) -> list[Statement]:
 
 
 def _start_moved(groups: LoadedGroups) -> list[Statement]:
-    """The statement that moves the start of the ready jobs without a group, if any was claimed."""
+    """The statement that moves the claim start of the jobs without a group, if such jobs were claimed."""
     start = groups.ungrouped_start() if groups.changes.of(None).served else None
     if start is None:
         return []

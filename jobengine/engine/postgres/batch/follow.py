@@ -150,7 +150,7 @@ class FollowUps:
     tables: LoadedTables = field(init=False)
     #: The batches that may have to end or to be resumed: queue number and key, with the name.
     _batches: dict[Key, str] = field(factory=dict, init=False)
-    #: The jobs that the ends may change.
+    #: The jobs that may change because a job or batch that they wait for has ended.
     _children: list[Child] = field(factory=list, init=False)
     #: All locked jobs.
     _locked: set[Child] = field(factory=set, init=False)

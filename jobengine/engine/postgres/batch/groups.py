@@ -466,7 +466,7 @@ class LoadedGroups:
         return inv_prio + 1, arrival, uid
 
     def job(self, row: Row) -> Job:
-        """The job in the last six columns of a row, or as the batch has it; raises DamageFound."""
+        """The job in the last six columns of a row, or the loaded job if the batch has it; raises DamageFound."""
         uid, sealed, standing, place, _, _ = row[-6:]
         job = self.jobs.get(uid)
         if job is None:
