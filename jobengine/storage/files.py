@@ -8,14 +8,36 @@ from threading import Thread
 from time import sleep
 from typing import Final
 
+from .errors import Locked
+
 #: The bytes by which a discarded file is truncated at a time, and the seconds between two truncations.
 _FREED_AT_ONCE: Final = 8 << 20
 _PAUSE: Final = 0.01
+_RUNNING: Final = "another JobEngine is running on this database; stop it first"
 
 
 def real_path(path: str) -> str:
     """The path of a database without links: the file then has one lock, and a compaction replaces it, not the link."""
     return os.path.realpath(path)
+
+
+def lock_database(path: str, files: "Files") -> int:
+    """Take the lock of the database `path`, and return its descriptor; raises Locked and OSError."""
+    try:
+        return files.lock(f"{path}.lock")
+    except BlockingIOError:
+        raise Locked(f"{path}: {_RUNNING}") from None
+
+
+def lock_open(descriptor: int, files: "Files") -> None:
+    """
+    Lock the open file of a database; raises Locked and OSError. The file may have other names: hard links, a mount, or
+    a name from before it was moved.
+    """
+    try:
+        files.lock_open(descriptor)
+    except BlockingIOError:
+        raise Locked(_RUNNING) from None
 
 
 class Files:
@@ -52,11 +74,15 @@ class Files:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.lock_open(descriptor)
         except OSError:
             os.close(descriptor)
             raise
         return descriptor
+
+    def lock_open(self, descriptor: int) -> None:
+        """Lock an open file until it is closed; raises BlockingIOError if another process holds the lock."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def close(self, descriptor: int) -> None:
         """Close a descriptor, which also releases a lock taken through it."""

@@ -17,8 +17,8 @@ from typing import Final
 from attrs import define, field, frozen
 
 from .backup_reader import BackupReader
-from .errors import NO_ROOM, Damaged, Locked, NoRoom, NotADatabase, StorageBroken, StorageError, Unclear
-from .files import Files, real_path
+from .errors import NO_ROOM, Damaged, NoRoom, NotADatabase, StorageBroken, StorageError, Unclear
+from .files import Files, lock_database, lock_open, real_path
 from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, check_magic, new_file, open_header
 from .recovery import Recovery
 
@@ -137,6 +137,7 @@ class Journal:
         with self._explained():
             descriptor = self._files.open(self.path)
             try:
+                lock_open(descriptor, self._files)
                 self._walk = self._open_header(descriptor, secret), descriptor
             except BaseException:
                 self._files.close(descriptor)
@@ -359,6 +360,7 @@ class Journal:
         header, chain = new_file(self._lock)
         descriptor = self._files.create(self._copy_path)
         try:
+            lock_open(descriptor, self._files)
             self._files.write(descriptor, header, 0)
         except OSError:
             self._files.close(descriptor)
@@ -427,14 +429,6 @@ class Journal:
         for descriptor in opened:
             if descriptor is not None:
                 self._files.close(descriptor)
-
-
-def lock_database(path: str, files: Files) -> int:
-    """Take the lock of the database `path`, and return its descriptor; raises Locked and OSError."""
-    try:
-        return files.lock(f"{path}.lock")
-    except BlockingIOError:
-        raise Locked(f"{path}: another JobEngine is running on this database; stop it first") from None
 
 
 def frames_of(chain: Chain, kind: Kind, records: Sequence[bytes], position: int) -> tuple[list[bytes], Chain]:

@@ -91,6 +91,17 @@ def test_a_second_daemon_on_a_link_to_a_database_exits_with_5(daemon: Daemon, ma
     assert f"{daemon.db_path}: another JobEngine is running on this database" in _reason(second)
 
 
+def test_a_second_daemon_on_another_name_of_a_database_exits_with_5(daemon: Daemon, make_daemon: MakeDaemon) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        second = make_daemon("second", settings={"DB_PATH": "other.jedb"})
+        second.home.mkdir(exist_ok=True)
+        (second.home / "other.jedb").hardlink_to(daemon.db_path)
+        assert second.run() == 5
+        assert "other.jedb: another JobEngine is running on this database" in _reason(second)
+        assert client.add().status == 201
+
+
 def test_a_second_daemon_that_forks_exits_with_1_and_a_reason(daemon: Daemon, make_daemon: MakeDaemon) -> None:
     second = make_daemon("second", settings={"DB_PATH": str(daemon.db_path)}, command=AS_A_DAEMON)
     assert second.run() == 1

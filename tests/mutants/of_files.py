@@ -46,8 +46,8 @@ OF_FILES: Final = (
         "lock",
         "the lock that a second daemon meets",
         _FILES,
-        "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
-        "            os.fstat(descriptor)\n",
+        "        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "        os.fstat(descriptor)\n",
         ("tests/storage/test_damage.py::test_a_second_journal_on_a_file_is_refused_and_changes_nothing",),
     ),
     Mutant(

@@ -140,6 +140,9 @@ class SimulatedFiles(Files):
     def lock(self, path: str) -> int:
         return next(self._numbers)
 
+    def lock_open(self, descriptor: int) -> None:
+        assert descriptor in self._open
+
     def close(self, descriptor: int) -> None:
         self._open.pop(descriptor, None)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from jobengine.storage import journal as journal_module
-from jobengine.storage.errors import NoRoom, StorageBroken
+from jobengine.storage.errors import Locked, NoRoom, StorageBroken
 from jobengine.storage.journal import Journal
-from tests.doubles import SECRET
+from tests.doubles import QUICK_KDF, SECRET
 from tests.storage.files_of_commits import frame_starts, listing, opened, read, write
 from tests.storage.simulated_files import FaultyFiles
 
@@ -340,6 +340,19 @@ def test_a_compaction_through_a_link_replaces_the_linked_file(path: Path, journa
     assert listing(link.parent) == ["link"]
     assert link.is_symlink()
     assert read(path) == [(b"first",), (b"second",)]
+
+
+def test_another_name_of_an_open_file_is_refused_before_and_after_a_compaction(path: Path, journal: Journal) -> None:
+    for name in ("before", "after"):
+        path.with_name(name).hardlink_to(path)
+        other = Journal(str(path.with_name(name)), kdf=QUICK_KDF)
+        other.lock()
+        with pytest.raises(Locked, match=f"{name}: another JobEngine is running on this database; stop it first$"):
+            other.open(SECRET)
+        other.close(orderly=False)
+        journal.start_copy()
+        assert journal.finish_copy()
+    journal.close(orderly=True)
 
 
 def test_a_left_over_compaction_copy_is_removed_at_the_next_start(path: Path) -> None:
