@@ -325,14 +325,15 @@ def written_job(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes
 
 
 def _encoded(value: dict[str, Any]) -> bytes:
-    """A job or an update as JSON; the TypeError or ValueError names the part that JSON can't represent."""
+    """A job or an update as JSON; a TypeError or ValueError names the part that JSON can't represent."""
     try:
-        return encode_text(value).encode()
+        text = encode_text(value)
     except (TypeError, ValueError, RecursionError) as error:
         from .json_faults import fault_of  # only needed after a mistake
 
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"JSON can't represent this: {fault_of(value) or error}") from None
+    return text.encode()
 
 
 def waiting_value(jobs: Iterable[Mapping[str, Any] | NewJob], on_failure: OnDependencyFailure | None) -> dict[str, Any]:
