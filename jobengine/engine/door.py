@@ -24,7 +24,7 @@ class Unavailable(Exception):
 
 
 class Full(Unavailable):
-    """There is no room on disk for a change."""
+    """The database can't be written now: the disk is full, or its file was moved."""
 
 
 class OutcomeUnknown(Unavailable):

@@ -6,8 +6,8 @@ The phases, and what happens to a submission in each:
 - IDLE: nothing to do; a submission begins a batch.
 - COLLECTING: a batch is open until the end of this reactor turn.
 - WRITING: one write is in flight; submissions gather in the next batch.
-- FULL: the disk has no room. Unwritten changes are kept, and written when there is room. `admit` refuses clients'
-  changes; timed changes are submitted without `admit`, and kept.
+- STALLED: the file can't be written now: the disk is full, or the file was moved. Unwritten changes are kept, and
+  written when this is mended. `admit` refuses clients' changes; timed changes are submitted without `admit`, and kept.
 - FAILED: it is unknown what is on disk. Nothing more is written, and `admit` refuses changes.
 - CLOSED: the last commit was made.
 """
@@ -22,9 +22,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .errors import NoRoom, StorageBroken, StorageError
+from .errors import Stalled, StorageBroken, StorageError
 
-#: Seconds between attempts to write to a full disk.
+#: Seconds between attempts to write while the file can't be written.
 RETRY_SECONDS: Final = 0.5
 
 #: Returns those records of a snapshot that the next write appends to the copy. The argument is the size in bytes of the
@@ -45,7 +45,7 @@ class Phase(Enum):
     IDLE = "idle"
     COLLECTING = "collecting"
     WRITING = "writing"
-    FULL = "full"
+    STALLED = "stalled"
     FAILED = "failed"
     CLOSED = "closed"
 
@@ -114,9 +114,9 @@ class _Batch(Generic[M]):
 class Hooks(Generic[M]):
     """Callbacks to the committer's owner. Memos are those of the affected submissions, oldest first."""
 
-    #: Called when the disk is full: roll these submissions back.
+    #: Called when the file can't be written now: roll these submissions back.
     stalled: Callable[[list[M]], None]
-    #: Called when there is room again: apply these submissions again. They are written before newer submissions.
+    #: Called when it can be written again: apply these submissions again. They are written before newer submissions.
     resumed: Callable[[list[M]], None]
     #: Called when nothing more can be written; the process should end.
     failed: Callable[[StorageError], None]
@@ -156,7 +156,7 @@ class Committer(Generic[M]):
     _log: Logger = field(factory=Logger, init=False)
 
     def admit(self) -> None:
-        """Return if a submission would be accepted; otherwise raise NoRoom, StorageBroken or Backlog."""
+        """Return if a submission would be accepted; otherwise raise Stalled, StorageBroken or Backlog."""
         if self.trouble is not None:
             # The same exception is raised many times: drop its traceback, which would grow each time.
             raise self.trouble.with_traceback(None)
@@ -166,7 +166,7 @@ class Committer(Generic[M]):
     def submit(self, records: Sequence[bytes], memo: M) -> None:
         """
         Add records to the next commit. Call `admit` before, except for changes made by time alone, such as an expiry.
-        While the disk is full, the records are kept too.
+        In the phase STALLED the records are kept too.
         """
         self._pending.add(records, memo)
         if self.phase is Phase.IDLE:
@@ -176,10 +176,10 @@ class Committer(Generic[M]):
         """
         None if all submissions are on disk; otherwise a Deferred that fires when they are.
 
-        The Deferred fails with NoRoom or StorageBroken. While the disk is full the result is None, since unwritten
-        changes were rolled back. Raises StorageBroken after a failure.
+        The Deferred fails with Stalled or StorageBroken. In the phase STALLED the result is None, since
+        unwritten changes were rolled back. Raises StorageBroken after a failure.
         """
-        if self.phase is Phase.FULL:
+        if self.phase is Phase.STALLED:
             return None
         if self.trouble is not None:
             raise self.trouble.with_traceback(None)
@@ -199,10 +199,7 @@ class Committer(Generic[M]):
             self._collect()
 
     def drain(self) -> "Deferred[None]":
-        """
-        A Deferred that fires when no write is in flight or due, or when the disk is full; it may
-        have fired already.
-        """
+        """A Deferred that fires, or has fired, when no write is in flight or due, or in the phase STALLED."""
         if self.phase in (Phase.COLLECTING, Phase.WRITING):
             waiter: Deferred[None] = Deferred()
             self._idle_waiters.append(waiter)
@@ -213,9 +210,9 @@ class Committer(Generic[M]):
         """Refuse submissions from now on. Call it after `drain`."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        if self.phase is Phase.FULL and self._flying is not None:
+        if self.phase is Phase.STALLED and self._flying is not None:
             n = len(self._flying.memos) + len(self._pending.memos)
-            self._log.warn("changes dropped at the stop because the disk is full: {n}; none was acknowledged", n=n)
+            self._log.warn("changes dropped at the stop: {n}; none was acknowledged", n=n)
         self.phase = Phase.CLOSED
 
     def _collect(self) -> None:
@@ -262,7 +259,7 @@ class Committer(Generic[M]):
 
     def _write_failed(self, failure: Failure) -> None:
         error = failure.value
-        if not isinstance(error, NoRoom) or self.phase in _OVER:
+        if not isinstance(error, Stalled) or self.phase in _OVER:
             self.give_up(failure)
             return
         batch, later = self._flying, self._pending
@@ -270,9 +267,9 @@ class Committer(Generic[M]):
         waiters = batch.waiters + later.waiters
         batch.take_in(later)
         self._pending = _Batch()
-        self.phase = Phase.FULL
+        self.phase = Phase.STALLED
         self.trouble = error
-        self._log.error("no room for the database: {why}; changes are refused until there is room", why=error)
+        self._log.error("{why}; changes are refused until this is mended", why=error)
         self.hooks.stalled(batch.memos)
         _Batch(waiters=waiters).release(failure)
         self._timer = self.clock.callLater(RETRY_SECONDS, self._retry)
@@ -285,20 +282,22 @@ class Committer(Generic[M]):
         assert batch is not None
         batch.take_in(self._pending)
         self._pending = _Batch()
-        self._attempt(batch).addCallbacks(self._has_room, self._still_full).addErrback(self.give_up)
+        self._attempt(batch).addCallbacks(self._can_write, self._still_stalled).addErrback(self.give_up)
 
-    def _still_full(self, failure: Failure) -> None:
-        failure.trap(NoRoom)
-        if self.phase in _OVER:
+    def _still_stalled(self, failure: Failure) -> None:
+        error = failure.value
+        if not isinstance(error, Stalled) or self.phase in _OVER:
+            self.give_up(failure)
             return
+        self.trouble = error
         self._timer = self.clock.callLater(RETRY_SECONDS, self._retry)
 
-    def _has_room(self, _: None) -> None:
+    def _can_write(self, _: None) -> None:
         if self.phase in _OVER:
             return
         batch = self._flying
         assert batch is not None
-        self._log.info("there is room again: waiting changes are on disk, new ones are accepted")
+        self._log.info("the database can be written again: waiting changes are on disk, new ones are accepted")
         self.trouble = None
         self.phase = Phase.WRITING
         self.hooks.resumed(batch.memos + self._pending.memos)

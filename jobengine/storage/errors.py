@@ -44,8 +44,16 @@ class Unclear(StorageError):
     """The last frame of the file is bad, in a way that no crash explains."""
 
 
-class NoRoom(StorageError):
-    """A write failed for lack of room; the file was cut back to its last whole frame and can be written again."""
+class Stalled(StorageError):
+    """The file can't be written now. It ends with its last whole frame, and can be written when the cause is gone."""
+
+
+class NoRoom(Stalled):
+    """A write failed for lack of room."""
+
+
+class Moved(Stalled):
+    """The open file no longer has its name: it was moved, deleted or replaced."""
 
 
 class StorageBroken(StorageError):

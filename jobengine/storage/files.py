@@ -59,6 +59,19 @@ class Files:
         """Whether the descriptor is of a regular file, not of a directory, pipe or device."""
         return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
+    def has_name(self, descriptor: int, path: str) -> bool:
+        """Whether the open file is the one at `path`; True if the system doesn't say."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+
+    def open_again(self, descriptor: int) -> int:
+        """Open an open file once more for reading only, whatever its name is now."""
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+
     def keep_owner(self, descriptor: int, path: str) -> None:
         """Give the open file the owner and group of the file at `path`, which it is to replace."""
         there = os.stat(path)

@@ -5,7 +5,7 @@ The functions are pure, except that they draw random ids, keys and nonces. They 
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Final
@@ -45,6 +45,9 @@ _LENGTH: Final = struct.Struct(">I")
 _BOX_OVERHEAD: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + _PREFIX.size
 #: The longest box (the encrypted part of a frame) that is ever written.
 MAX_BOX: Final = 1 << 28
+#: The most bytes of records in one frame, except that a longer record gets a frame of its own. Well below MAX_BOX,
+#: since each record has overhead.
+_MOST: Final = MAX_BOX // 2
 
 
 class Kind(IntEnum):
@@ -231,6 +234,30 @@ def box_length(head: bytes, position: int) -> int:
     if not _BOX_OVERHEAD <= length <= MAX_BOX:
         raise BadFrame("its length is out of bounds")
     return int(length)
+
+
+def frames_of(chain: Chain, kind: Kind, records: Sequence[bytes], position: int) -> tuple[list[bytes], Chain]:
+    """
+    The records as one frame, or as several if they are too long, to be written at `position`; and
+    the chain after them.
+    """
+    frames = []
+    for part in _parts(records):
+        frame, chain = chain.seal(kind, part, position)
+        frames.append(frame)
+        position += len(frame)
+    return frames, chain
+
+
+def _parts(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Split the records into parts, each short enough for one frame."""
+    begin = size = 0
+    for at, record in enumerate(records):
+        size += len(record)
+        if size > _MOST and at > begin:
+            yield records[begin:at]
+            begin, size = at, len(record)
+    yield records[begin:]
 
 
 def _kind(number: int) -> Kind:

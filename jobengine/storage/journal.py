@@ -17,16 +17,17 @@ from typing import Final
 from attrs import define, field, frozen
 
 from .backup_reader import BackupReader
-from .errors import NO_ROOM, Damaged, NoRoom, NotADatabase, StorageBroken, StorageError, Unclear
+from .errors import NO_ROOM, Damaged, Moved, NoRoom, NotADatabase, Stalled, StorageBroken, StorageError, Unclear
 from .files import Files, lock_database, lock_open, real_path
-from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, check_magic, new_file, open_header
+from .frames import HEADER_SIZE, Chain, Kdf, Kind, Lock, check_magic, frames_of, new_file, open_header
 from .recovery import Recovery
 
-#: The most bytes of records in one frame, except that a longer record gets a frame of its own. Well below MAX_BOX,
-#: since each record has overhead.
-_MOST: Final = MAX_BOX // 2
 #: A copy is synced each time it has grown by this many bytes.
 _COPY_STEP: Final = 1 << 19
+_MOVED: Final = (
+    "the database file was moved, deleted or replaced while the server runs: put it back, or save a backup of the "
+    "server before you restart it"
+)
 #: Bytes that `confirm` writes at a time.
 _CONFIRMED_AT_ONCE: Final = 1 << 20
 
@@ -211,8 +212,8 @@ class Journal:
     def append(self, records: Sequence[bytes], slice_: Sequence[bytes] = (), *, sync: bool = True) -> None:
         """
         Make one commit of `records`, and append a slice of the snapshot to the copy in progress. Returns when the
-        commit is on disk or, without `sync`, when the kernel has it. Raises NoRoom if the disk is full; the file is
-        then unchanged. Raises StorageBroken if nothing more may be written.
+        commit is on disk or, without `sync`, when the kernel has it. Raises Stalled if the file can't be written now;
+        it is then unchanged. Raises StorageBroken if nothing more may be written.
         """
         if records:
             self._commit(records)
@@ -238,8 +239,9 @@ class Journal:
         A reader of all frames that the file has now, and of a closing frame, for any thread; raises OSError. The reader
         opens the file again, so that Files.discard does not truncate the file after a compaction has replaced it.
         """
-        end = self._current.end
-        return BackupReader(self._files, self._files.open(self.path), end, self._current.chain.backup_end(end))
+        main = self._current
+        again = self._files.open_again(main.descriptor)
+        return BackupReader(self._files, again, main.end, main.chain.backup_end(main.end))
 
     def start_copy(self) -> None:
         """Start a copy beside this file; from now on commits go to both. Raises OSError."""
@@ -258,8 +260,9 @@ class Journal:
         if self._copy is None:
             return False
         try:
+            self._check_name()
             self._complete_copy(self._copy)
-        except (OSError, StorageBroken) as error:
+        except (OSError, Stalled, StorageBroken) as error:
             self._keep_copy_error(error)
             self.drop_copy()
             return False
@@ -297,6 +300,10 @@ class Journal:
     def _check_whole(self) -> None:
         if self._broken:
             raise StorageBroken("an earlier write or sync failed: nothing more may be written")
+
+    def _check_name(self) -> None:
+        if not self._files.has_name(self._current.descriptor, self.path):
+            raise Moved(_MOVED)
 
     @property
     def _current(self) -> _FrameFile:
@@ -371,14 +378,21 @@ class Journal:
     def _commit(self, records: Sequence[bytes]) -> None:
         self._check_whole()
         try:
+            self._check_name()
+            self._append(records)
+        except Stalled as error:
+            self._keep_copy_error(error)
+            self.drop_copy()
+            raise
+
+    def _append(self, records: Sequence[bytes]) -> None:
+        try:
             self._current.append(Kind.COMMIT, records)
         except StorageBroken:
             self._broken = True
             raise
         except OSError as error:
             if error.errno in NO_ROOM:
-                self._keep_copy_error(error)
-                self.drop_copy()
                 raise NoRoom(f"the database can't grow: {error.strerror}") from error
             self._broken = True
             raise StorageBroken(f"a write failed: {error}") from error
@@ -393,7 +407,7 @@ class Journal:
             self._keep_copy_error(error)
             self.drop_copy()
 
-    def _keep_copy_error(self, error: OSError | StorageBroken) -> None:
+    def _keep_copy_error(self, error: OSError | StorageError) -> None:
         what = str(error.strerror or error) if isinstance(error, OSError) else str(error)
         self.copy_error = f"{what}: {self._copy_path}"
 
@@ -429,30 +443,6 @@ class Journal:
         for descriptor in opened:
             if descriptor is not None:
                 self._files.close(descriptor)
-
-
-def frames_of(chain: Chain, kind: Kind, records: Sequence[bytes], position: int) -> tuple[list[bytes], Chain]:
-    """
-    The records as one frame, or as several if they are too long, to be written at `position`; and
-    the chain after them.
-    """
-    frames = []
-    for part in _parts(records):
-        frame, chain = chain.seal(kind, part, position)
-        frames.append(frame)
-        position += len(frame)
-    return frames, chain
-
-
-def _parts(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Split the records into parts, each short enough for one frame."""
-    begin = size = 0
-    for at, record in enumerate(records):
-        size += len(record)
-        if size > _MOST and at > begin:
-            yield records[begin:at]
-            begin, size = at, len(record)
-    yield records[begin:]
 
 
 def _advice(error: StorageError) -> str:

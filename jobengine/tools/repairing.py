@@ -6,8 +6,7 @@ from attrs import frozen
 
 from ..storage.errors import Damaged, Unclear
 from ..storage.files import Files
-from ..storage.frames import FRAME_HEAD, Kind
-from ..storage.journal import frames_of
+from ..storage.frames import FRAME_HEAD, Kind, frames_of
 from .job_counts import JobCounts, QueueCount, counts_in
 from .live_records import LiveRecords
 from .source import Progress, Source, no_progress, open_source

@@ -9,8 +9,7 @@ from typing import Final
 from attrs import define, field
 
 from ..storage.files import Files, lock_database, real_path
-from ..storage.frames import Chain, Kdf, Kind, Lock, new_file
-from ..storage.journal import frames_of
+from ..storage.frames import Chain, Kdf, Kind, Lock, frames_of, new_file
 
 #: Bytes that are written at a time.
 _WRITTEN_AT_ONCE: Final = 1 << 17

@@ -51,6 +51,22 @@ OF_FILES: Final = (
         ("tests/storage/test_damage.py::test_a_second_journal_on_a_file_is_refused_and_changes_nothing",),
     ),
     Mutant(
+        "moved-file",
+        "that nothing is written to a file that was moved",
+        _FILES,
+        "            return os.path.samestat(os.fstat(descriptor), os.stat(path))\n",
+        "            return os.path.samestat(os.fstat(descriptor), os.fstat(descriptor))\n",
+        ("tests/storage/test_moved_files.py::test_nothing_is_written_to_a_file_that_was_moved_until_it_is_back",),
+    ),
+    Mutant(
+        "compaction-of-a-moved-file",
+        "that a compaction leaves another file at its place alone",
+        _JOURNAL,
+        "            self._check_name()\n            self._complete_copy(self._copy)\n",
+        "            self._complete_copy(self._copy)\n",
+        ("tests/storage/test_moved_files.py::test_a_compaction_never_replaces_a_file_that_took_the_name",),
+    ),
+    Mutant(
         "private-file",
         "that only the owner can read a new file",
         _FILES,

@@ -137,6 +137,14 @@ class SimulatedFiles(Files):
     def keep_owner(self, descriptor: int, path: str) -> None:
         assert path in self._names
 
+    def has_name(self, descriptor: int, path: str) -> bool:
+        return self._names.get(path) is self._open[descriptor]
+
+    def open_again(self, descriptor: int) -> int:
+        number = next(self._numbers)
+        self._open[number] = self._open[descriptor]
+        return number
+
     def lock(self, path: str) -> int:
         return next(self._numbers)
 

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from jobengine.storage.committer import RETRY_SECONDS, Backlog, Committer, Hooks, Phase
-from jobengine.storage.errors import NoRoom, StorageBroken, StorageError
+from jobengine.storage.errors import Moved, NoRoom, StorageBroken, StorageError
 from tests.doubles import Stepped
 
 NO_ROOM = NoRoom("the database can't grow")
@@ -210,7 +210,7 @@ def test_on_a_full_disk_waiters_fail_and_the_engine_gets_the_unwritten_changes_b
     assert bench.told == [("stalled", ["a", "b"])]
     assert first.error is NO_ROOM
     assert second.error is NO_ROOM
-    assert bench.committer.phase is Phase.FULL
+    assert bench.committer.phase is Phase.STALLED
 
 
 def test_on_a_full_disk_submissions_are_refused_and_reads_do_not_wait() -> None:
@@ -220,6 +220,16 @@ def test_on_a_full_disk_submissions_are_refused_and_reads_do_not_wait() -> None:
             bench.committer.admit()
     assert bench.committer.trouble is NO_ROOM
     assert bench.committer.durable() is None
+
+
+def test_a_stalled_committer_gives_the_reason_of_its_last_attempt() -> None:
+    bench = full_bench()
+    moved = Moved("the file was moved")
+    bench.writer.faults = [moved]
+    bench.clock.advance(RETRY_SECONDS)
+    bench.step()
+    assert bench.committer.phase is Phase.STALLED
+    assert bench.committer.trouble is moved
 
 
 def test_a_batch_refused_by_a_full_disk_is_retried_until_it_is_written() -> None:
@@ -313,9 +323,9 @@ def test_the_result_of_a_write_is_ignored_after_a_failure(outcome: StorageError 
     assert not bench.thread.waiting
 
 
-@pytest.mark.parametrize("phase", [Phase.COLLECTING, Phase.FULL])
+@pytest.mark.parametrize("phase", [Phase.COLLECTING, Phase.STALLED])
 def test_a_failure_before_a_write_prevents_the_write(phase: Phase) -> None:
-    bench = full_bench() if phase is Phase.FULL else Bench()
+    bench = full_bench() if phase is Phase.STALLED else Bench()
     if phase is Phase.COLLECTING:
         bench.submit("a")
     assert bench.committer.phase is phase

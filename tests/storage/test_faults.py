@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobengine.storage import journal as journal_module
+from jobengine.storage import frames as frames_module
 from jobengine.storage.errors import Locked, NoRoom, StorageBroken
 from jobengine.storage.journal import Journal
 from tests.doubles import QUICK_KDF, SECRET
@@ -267,7 +267,7 @@ def test_a_torn_tail_that_cannot_be_copied_stays_in_the_file(path: Path, files: 
 def test_a_commit_too_long_for_a_frame_is_split_into_several(
     path: Path, journal: Journal, files: FaultyFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "_MOST", 100)
+    monkeypatch.setattr(frames_module, "_MOST", 100)
     records = [bytes([number]) * 40 for number in range(7)]
     before = path.read_bytes()
     files.faults, files.short = {"write": [FULL]}, 300

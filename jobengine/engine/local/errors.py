@@ -1,7 +1,7 @@
 """Maps storage errors to the engine's public errors."""
 
 from ...storage.committer import Backlog
-from ...storage.errors import NoRoom, StorageError
+from ...storage.errors import Moved, NoRoom, StorageError
 from ..door import Busy, Full, OutcomeUnknown, Unavailable
 
 
@@ -11,6 +11,11 @@ def unavailable(error: StorageError) -> Unavailable:
         return Full(
             "The disk has no room for the change. It was not made now, but may still be made when there is room: "
             "check before you repeat it. Reads are answered."
+        )
+    if isinstance(error, Moved):
+        return Full(
+            "The database file was moved, deleted or replaced while the server runs. The change was not made now, but "
+            "may still be made when the file is back: check before you repeat it. Reads are answered."
         )
     if isinstance(error, Backlog):
         return Busy("Too many changes are waiting to be written; this one was not made. Try again.")

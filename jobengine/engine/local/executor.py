@@ -27,7 +27,7 @@ from ...core.model import Defaults
 from ...core.schedules import Edge
 from ...core.tables import NewId
 from ...storage.committer import Committer, Hooks, Phase
-from ...storage.errors import NoRoom, StorageError
+from ...storage.errors import Stalled, StorageError
 from ...storage.journal import Journal
 from ...timetable import TIMETABLE
 from ..claimers import ClaimLog
@@ -273,7 +273,7 @@ class Executor:
 
     async def durable(self, *, changed: bool) -> bool:
         """
-        Wait until all changes so far are on disk. Returns False if they were rolled back for lack of room and the
+        Wait until all changes so far are on disk. Returns False if they were rolled back since storage stalled, and the
         caller has not `changed` anything.
 
         Such a caller may have read rolled-back changes, and must read again. Raises Unavailable.
@@ -282,7 +282,7 @@ class Executor:
             waiting = self.committer.durable()
             if waiting is not None:
                 await waiting
-        except NoRoom as error:
+        except Stalled as error:
             if changed:
                 raise unavailable(error) from None
             return False
@@ -371,7 +371,7 @@ class Executor:
         return self._is_due(name) and self._expires
 
     def _has_cascade(self) -> bool:
-        """Go on with a cascade of dependencies, unless the disk is full; returns whether there is more to do."""
+        """Go on with a cascade of dependencies, unless storage is stalled; returns whether there is more to do."""
         if not self.tables.dependants.pending or not self._expires or self.committer.trouble is not None:
             return False
         self._go_on(self._tick())
@@ -476,7 +476,7 @@ class Executor:
     # Storage
 
     def _roll_back(self, changes: list[_Change]) -> None:
-        """Roll back changes for which the disk had no room."""
+        """Roll back changes that can't be written now."""
         for change in reversed(changes):
             self.tables.restore(change.effects)
 

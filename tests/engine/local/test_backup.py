@@ -133,13 +133,13 @@ def test_at_most_four_backups_run_and_an_abandoned_backup_makes_room(desk: Desk)
 def test_a_finished_or_abandoned_backup_closes_its_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int] = []
     discarded: list[int] = []
-    real = desk.files.open
+    real = desk.files.open_again
 
-    def note(path: str) -> int:
-        opened.append(real(path))
+    def note(descriptor: int) -> int:
+        opened.append(real(descriptor))
         return opened[-1]
 
-    monkeypatch.setattr(desk.files, "open", note)
+    monkeypatch.setattr(desk.files, "open_again", note)
     monkeypatch.setattr(desk.files, "discard", discarded.append)
     all_of(desk, begun(desk))
     given_up = begun(desk)
