@@ -35,7 +35,10 @@ class AccessDenied(DomainError):
         """`named_in` is the field of the request that names `queue`; None for the request's own queue."""
         text = f"The access key does not open the queue {queue!r}; send one that does in X-Access-Key."
         if named_in is not None:
-            text = f"The access key does not open the queue {queue!r} in {named_in}; send one that opens both queues."
+            text = (
+                f"The access key does not open the queue {queue!r} in {named_in}; send one that opens both, or the "
+                "admin key."
+            )
         super().__init__(text)
 
 

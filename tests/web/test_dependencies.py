@@ -76,7 +76,8 @@ def test_an_unknown_dependency_is_a_conflict_that_names_the_job(server: MemorySe
 def test_a_dependency_on_another_queue_needs_a_key_for_both_queues(server: MemoryServer) -> None:
     make_queue(server, "other", "another")
     refused = put(server, depends_on=[{"queue_name": "other", "uid": A}])
-    detail = "The access key does not open the queue 'other' in depends_on; send one that opens both queues."
+    advice = "send one that opens both, or the admin key."
+    detail = f"The access key does not open the queue 'other' in depends_on; {advice}"
     assert (refused.status, refused.json["detail"]) == (401, detail)
     assert put(server, depends_on=[{"queue_name": "none", "uid": A}]).status == 404
 
