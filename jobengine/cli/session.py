@@ -16,6 +16,8 @@ from .output import Output
 _RETRY_FOR = 5.0
 #: Seconds to wait for an answer while a shell completes a name.
 _QUICK = 1.0
+#: The client's question about a server that refuses connections.
+_RUNNING = " Is the server running?"
 
 
 class Session:
@@ -68,7 +70,7 @@ class Session:
         text = what_is_wrong(error)
         if type(error) is not Unavailable or not error.detail.startswith("No answer from "):
             return text
-        return f"{text} Is the server running? {self._source_of_address()}"
+        return f"{text.removesuffix(_RUNNING)}{_RUNNING} {self._source_of_address()}"
 
     def _source_of_address(self) -> str:
         profile = self.profile or os.environ.get("JOBENGINE_PROFILE")

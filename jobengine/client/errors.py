@@ -144,7 +144,7 @@ _NO_KEY: Final = "The header X-Access-Key is missing"
 _SET_KEY: Final = "There is no access key for this call: set access_key= or JOBENGINE_ACCESS_KEY."
 #: Replaces advice for HTTP in the server's texts by advice for users of the client.
 _IN_PYTHON: Final = {
-    "create it with PUT /api/v1/queue.": "create it with Queue.create().",
+    "create it with PUT /api/v1/queue.": "check the name, or create it with Queue.create().",
     "create it with PUT /api/v1/batch.": "create it with Batch.create().",
     'name a job of another queue by {"queue_name": …, "uid": …}.': 'name a job of another queue by ("queue", uid).',
     "GET /api/v1/schedules lists its schedules.": "Queue.schedules.list() lists its schedules.",

@@ -33,6 +33,10 @@ class NotConnected(Exception):
     """The connection failed, so nothing was sent; str() is the reason."""
 
 
+class Refused(NotConnected):
+    """No server listens at the address."""
+
+
 class BadCertificate(NotConnected):
     """The server's certificate is not trusted or not valid; str() is the reason, with advice."""
 
@@ -45,7 +49,8 @@ def not_connected(error: OSError) -> NotConnected:
         return NotConnected("it does not speak TLS; try http:// instead of https://")
     if reason == "CERTIFICATE_VERIFY_FAILED":
         return BadCertificate(_what_is_wrong(error))
-    return NotConnected(error.strerror or str(error) or type(error).__name__)
+    kind = Refused if isinstance(error, ConnectionRefusedError) else NotConnected
+    return kind(error.strerror or str(error) or type(error).__name__)
 
 
 def _what_is_wrong(error: Any) -> str:

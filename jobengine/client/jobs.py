@@ -246,9 +246,15 @@ def words(value: Sequence[str]) -> list[str]:
 
 def dependencies(value: Sequence[Any]) -> list[Any]:
     """The jobs to wait for, in their wire form; raises TypeError."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError("depends_on must be a list of jobs")
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable) or _is_one_of_another_queue(value):
+        raise TypeError('depends_on must be a list of jobs, such as [job] or [("queue", uid)]')
     return list(map(_dependency, value))
+
+
+def _is_one_of_another_queue(value: Any) -> bool:
+    """Whether a value is a pair of a queue's name and a job, in place of a list. A uid is longer than most names."""
+    first = value[0] if isinstance(value, tuple) and len(value) == 2 else None
+    return isinstance(first, str) and len(first) != _UID_LENGTH
 
 
 def _dependency(value: Any) -> Any:
@@ -276,6 +282,9 @@ def chained(jobs: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str, An
     """New jobs, each of which also depends on the one before; `options` are for all of them. Raises TypeError."""
     made: list[NewJob] = []
     for job in jobs:
+        if not isinstance(job, Mapping | NewJob):
+            kind = type(job).__name__
+            raise TypeError(f"write chain(first, second) or chain(*jobs): a job is a dict or a NewJob, not {kind}")
         new = job if isinstance(job, NewJob) else NewJob(job)
         own: dict[str, Any] = {**options, **new.options, "uid": new.uid}
         if made:
@@ -301,6 +310,7 @@ _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "unique": unique_value,
     "debounce": debounce_value,
 }
+_UID_LENGTH: Final = 36
 _OPTIONS: Final = JobOptions.__optional_keys__
 _CHANGES: Final = JobChanges.__optional_keys__
 _FILTERS: Final = JobFilter.__optional_keys__

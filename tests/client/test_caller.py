@@ -22,7 +22,7 @@ from jobengine.client.errors import (
     TooManyRequests,
     Unavailable,
 )
-from jobengine.client.http_codec import Address, Broken, NotConnected, Request, Response
+from jobengine.client.http_codec import Address, Broken, NotConnected, Request, Response, not_connected
 from jobengine.wire.request_head import BadInput, access_key
 
 from .doubles import FakePool, Reply, answer, unconnected
@@ -117,8 +117,11 @@ def test_a_sent_call_without_an_answer_has_an_unknown_outcome_when_the_retry_tim
 
 
 def test_a_server_that_was_never_reached_is_unavailable_and_the_error_has_its_address() -> None:
-    engine, _ = _engine(lambda request: NotConnected("Connection refused"), retry_for=1)
-    with pytest.raises(Unavailable, match=r"http://server\.example:6006: Connection refused") as caught:
+    refused = not_connected(ConnectionRefusedError(111, "Connection refused"))
+    engine, _ = _engine(lambda request: refused, retry_for=1)
+    with pytest.raises(
+        Unavailable, match=r"http://server\.example:6006: Connection refused\. Is the server running\?$"
+    ) as caught:
         engine.queue("q").add({})
     assert type(caught.value) is Unavailable
     assert caught.value.status is None

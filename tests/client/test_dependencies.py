@@ -83,7 +83,9 @@ def test_a_dependency_is_given_as_a_job_or_its_uid(job: Callable[[Queue], Any], 
     ("wrong", "says"),
     [
         ("u", "must be a list of jobs"),
-        (Job({"uid": "u"}), "must be a list of jobs"),
+        (Job({"uid": "u"}), r'must be a list of jobs, such as \[job\] or \[\("queue", uid\)\]'),
+        (("q", "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"), "must be a list of jobs"),
+        ({"queue_name": "q", "uid": "u"}, "must be a list of jobs"),
         ([5], "must name jobs or their uids, not int"),
         ([("other", None)], "must name jobs or their uids, not NoneType"),
     ],
@@ -135,6 +137,8 @@ def test_each_job_of_a_chain_depends_on_the_job_before() -> None:
     assert (third["depends_on"], third["uid"]) == (["x", second["uid"]], last.uid)
     assert [job["priority"] for job in (first, second, third)] == [1, 1, 5]
     assert queue.chain() == []
+    with pytest.raises(TypeError, match=r"^write chain\(first, second\) or chain\(\*jobs\): .*, not list$"):
+        queue.chain([{}, {}])  # type: ignore[arg-type]
 
 
 def test_a_chain_too_long_for_one_request_is_refused() -> None:

@@ -305,7 +305,7 @@ def test_the_error_class_depends_on_the_call_and_the_text_of_the_answer() -> Non
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        (core.QueueNotFound("q"), "'q'; create it with Queue.create()."),
+        (core.QueueNotFound("q"), "'q'; check the name, or create it with Queue.create()."),
         (core.UnknownDependency("q", "u"), 'name a job of another queue by ("queue", uid).'),
         (core.BatchNotFound("b"), "'b'; create it with Batch.create()."),
         (core.KeyNotFound("k"), "'k'; Queue.keys.list() lists its keys."),

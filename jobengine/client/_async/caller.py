@@ -10,7 +10,7 @@ from ..batching import Item, Lane
 from ..calls import Call, advised, failure, is_refusal, not_jobengine, read_answer
 from ..encoding import encode
 from ..errors import AccessDenied, Forbidden, JobEngineError, OutcomeUnknown, Unavailable
-from ..http_codec import BadCertificate, Broken, NotConnected, Request, Response, TooLong, long_body_query
+from ..http_codec import BadCertificate, Broken, NotConnected, Refused, Request, Response, TooLong, long_body_query
 from ..retrying import REPEATED, Patience, may_have_succeeded, unknown
 from ..secret import Secret
 from .transport import Pool, monotonic, sleep
@@ -174,7 +174,8 @@ class AsyncCaller:
 
     def _trouble(self, kind: type[JobEngineError], error: Exception) -> JobEngineError:
         what = "No TLS connection to" if isinstance(error, BadCertificate) else "No answer from"
-        return kind(f"{what} {self.pool.address.url}: {error}.")
+        advice = " Is the server running?" if isinstance(error, Refused) else ""
+        return kind(f"{what} {self.pool.address.url}: {error}.{advice}")
 
 
 def _final(trouble: JobEngineError, *, uncertain: bool, earlier: bool) -> JobEngineError:
