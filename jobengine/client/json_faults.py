@@ -11,14 +11,17 @@ _DEEPEST: Final = 100
 _LONGEST: Final = 80
 
 
-def fault_of(value: Any) -> str | None:
-    """What JSON can't represent in a value, and where, such as "a datetime at rows[2].sent_at"; None if all is JSON."""
-    found = next(_faults(value, "", 0), None)
+def fault_of(value: Any, name: str = "") -> str | None:
+    """
+    What JSON can't represent in a value, and where, such as "a datetime at rows[2].sent_at"; None if all is JSON. The
+    path begins with the value's `name`, as in "result.rows".
+    """
+    found = next(_faults(value, name, 0), None)
     if found is None:
         return None
     fault, path = found
     path = path.removeprefix(".")
-    return f"{fault} at {path if len(path) <= _LONGEST else f'{path[:_LONGEST]}…'}" if path else fault
+    return fault if path == name else f"{fault} at {path if len(path) <= _LONGEST else f'{path[:_LONGEST]}…'}"
 
 
 def _faults(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:

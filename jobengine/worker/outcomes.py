@@ -105,7 +105,7 @@ class ResultNotJson(Fail):
         """The error for a value that a handler has returned: a result, or jobs to wait for."""
         name = handler_name(function)
         what = "jobs to wait for that are" if jobs else "a result that is"
-        text = f"The handler {name} returned {what} not JSON: {fault_of(value) or why}"
+        text = f"The handler {name} returned {what} not JSON: {fault_of(value, '' if jobs else 'result') or why}"
         return cls(text, fingerprint=as_fingerprint(f"{cls.__name__}:{name}"))
 
 

@@ -183,7 +183,9 @@ class Worker:
     def _check_handlers(self) -> None:
         """Raise ValueError if one of the worker's queues has no handler. `run` checks this too."""
         if missing := [queue for queue in self.queues if queue not in self._handlers]:
-            raise ValueError(f"The queue {missing[0]!r} has no handler.")
+            raise ValueError(
+                f"The queue {missing[0]!r} has no handler: decorate a function with @worker.handler({missing[0]!r})."
+            )
 
     def _run(self, *, until_empty: bool) -> int:
         self._check_handlers()

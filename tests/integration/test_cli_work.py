@@ -179,7 +179,7 @@ def test_the_error_for_a_failing_worker_import_is_one_line_with_the_frames_of_th
     )
     (shell.home / "bare.py").write_text("from jobengine.worker import Worker\nmine = Worker('mail')\n")
     assert "It has the Worker mine." in shell("work", "--app", "bare:worker", code=2).stderr
-    assert "The queue 'mail' has no handler." in shell("work", "--app", "bare:mine", code=2).stderr
+    assert "The queue 'mail' has no handler: decorate" in shell("work", "--app", "bare:mine", code=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_tags_of_a_worker_that_are_no_list_are_refused(tags: Any) -> None:
         (lambda worker: worker.handler("p")(_handle), ValueError, "has a handler already"),
         (lambda worker: worker.handler("r"), ValueError, "does not work on the queue 'r'"),
         (lambda worker: worker.handler(_handle), TypeError, r"Write @worker\.handler\('p'\)"),
-        (lambda worker: worker.run(), ValueError, "'q' has no handler"),
+        (lambda worker: worker.run(), ValueError, r"'q' has no handler: .* @worker\.handler\('q'\)\.$"),
         (lambda worker: worker.schedule("n", cron="@daily", queue="r"), ValueError, "does not work on the queue 'r'"),
         (lambda worker: worker.schedule("n", crom="@daily"), TypeError, "did you mean 'cron'"),
     ],
