@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import click
@@ -13,6 +14,7 @@ from .parameters import CONDITIONS, PER_SECOND, Content, Seconds, State, WholeFr
 from .selection import Selection, Sentence, Words, act, selection
 from .session import Session, current
 from .suggestions import complete_groups
+from .troubles import dead_letter_name
 
 #: A lease is a secret, like a key, so it is not an argument.
 _LEASE = "JOBENGINE_LEASE"
@@ -242,17 +244,25 @@ class _RetryOfOne:
 
 
 def _advise_on_retrying(session: Session, selected: Selection) -> None:
-    """If no failed job matched, print how many jobs wait for their retry, and the command that retries them now."""
+    """If no failed job matched, print the commands for jobs that wait for their retry or are in a dead-letter queue."""
     wanted: dict[str, Any] = {name: value for name, value in selected.filter.items() if name != "cancelled"}
     if session.json or "state" in wanted or "retrying" in wanted or selected.filter.get("cancelled"):
         return
-    waiting = selected.queue.retry(dry_run=True, **wanted, retrying=True)
+    queue = selected.queue
+    waiting = queue.retry(dry_run=True, **wanted, retrying=True)
     if waiting:
-        options = {condition: option.replace("_", "-") for option, condition in CONDITIONS.items()}
-        words = [word for name, value in wanted.items() for word in (f"--{options[name]}", value)]
-        line = shlex.join(["jobengine", "retry", selected.queue.name, *words, "--retrying"])
+        line = shlex.join(["jobengine", "retry", queue.name, *_options(wanted), "--retrying"])
         one, several = f"waits for its retry: `{line}` makes it", f"wait for their retry: `{line}` makes them"
         session.output.note(Sentence(f"{one} ready now", f"{several} ready now").of(waiting))
+    if dead := dead_letter_name(queue.stats()):
+        line = shlex.join(["jobengine", "move", dead, queue.name, *_options({**wanted, "moved_from": queue.name})])
+        session.output.note(f"Failed jobs of {queue.name} move to {dead}: `{line}` moves them back.")
+
+
+def _options(wanted: Mapping[str, Any]) -> list[str]:
+    """A filter as options of a command."""
+    options = {condition: option.replace("_", "-") for option, condition in CONDITIONS.items()}
+    return [word for name, value in wanted.items() for word in (f"--{options[name]}", value)]
 
 
 @command(

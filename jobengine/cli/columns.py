@@ -135,7 +135,7 @@ def _waits_for(job: Job) -> str:
 
 def times_of(schedule: Schedule) -> str:
     """The schedule's cron line, or its interval."""
-    return schedule.cron or f"every {duration(schedule.every)}"
+    return schedule.cron or f"every {duration(schedule.every).replace('.0s', 's')}"  # a whole number of seconds
 
 
 def outcome_of(firing: Firing) -> str:

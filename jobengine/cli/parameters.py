@@ -28,6 +28,7 @@ _ESCAPE: Final = "\\u"
 #: The word that removes a setting.
 _NONE: Final = "none"
 _RATE: Final = re.compile(r"([1-9]\d*)/(?:(?=.)(\d*)([smhd]?))")
+_UID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
 
@@ -146,6 +147,8 @@ class Awaited(click.ParamType[str | tuple[str, str]]):
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]  # converted already
         queue, _, uid = value.rpartition(":")
+        if not _UID.fullmatch(uid):
+            self.fail(f"{value!r} is neither a job's uid, a UUID in lower case, nor QUEUE:UID.", param, ctx)
         return (queue, uid) if queue else uid
 
 

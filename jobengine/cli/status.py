@@ -16,6 +16,8 @@ from .troubles import dead_letter_note, paused_groups, troubles
 
 #: Seconds for which a call is retried: almost 0, so that the status appears at once.
 _RETRY_FOR: Final = 0.001
+#: The status of a server that is ready, as its answer has it.
+_READY: Final = "ready"
 #: The HTTP status of a running server that is not ready.
 _NOT_READY: Final = 503
 #: How the error begins if an admin key is sent to a server that has none.
@@ -39,7 +41,7 @@ def status(queue_names: tuple[str, ...]) -> None:
     session = current()
     session.retry_for = _RETRY_FOR
     server = _server(session)
-    ready = server["status"] == "ready"
+    ready = server["status"] == _READY
     try:
         queues, refused = _readable(session, queue_names)
     except Unavailable:
@@ -130,5 +132,6 @@ def _print(session: Session, server: dict[str, Any], queues: list[QueueStats] | 
             rows.append(
                 ("waiting", f"{waiting:,} of the queued jobs {'waits' if waiting == 1 else 'wait'} for other jobs")
             )
-        rows.append(("in trouble", f"{bad:,}" if bad else "none"))
+        if bad or server["status"] == _READY:
+            rows.append(("in trouble", f"{bad:,}" if bad else "none"))
     output.rows(rows + [(plain(name), "; ".join(what)) for name, what in found if what])

@@ -22,12 +22,15 @@ def lacks_workers(queue: QueueStats) -> bool:
     return idle and waited is not None and waited.total_seconds() >= _PATIENCE
 
 
+def dead_letter_name(queue: QueueStats) -> str:
+    """The queue that the queue's failed jobs move to; empty if they stay."""
+    return "" if queue.dead_letter is None or queue.dead_letter.missing else queue.dead_letter.queue_name
+
+
 def dead_letter_note(queue: QueueStats) -> str:
     """A sentence on where the queue's failed jobs move to; empty if they stay."""
-    if queue.dead_letter is None or queue.dead_letter.missing:
-        return ""
-    name = queue.dead_letter.queue_name
-    return (
+    name = dead_letter_name(queue)
+    return name and (
         f"Failed jobs of {queue.name} move to {name}: `jobengine errors {shlex.quote(name)}` lists them. "
         "Of one that stays, `jobengine explain` says why."
     )

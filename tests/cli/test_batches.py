@@ -20,6 +20,10 @@ def test_add_accepts_dependencies_in_the_same_queue_and_in_other_queues(shell: S
     expected = {"uid": UID, "depends_on": [UID, ("a:b", OTHER)], "on_dependency_failure": "run"}
     assert shell.mail.asked == [("add", {}, expected)]
     assert shell("add", "mail", "{}", "--on-dependency-failure", "maybe").exit_code == 2
+    for wrong in ("foo", f"{UID}:foo", UID.upper()):
+        done = shell("add", "mail", "{}", "--after", wrong)
+        error = f"'--after' / '--depends-on': '{wrong}' is neither a job's uid, "
+        assert (done.exit_code, error in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("command", [("add", "mail", "--batch", "b"), ("batch", "add", "mail", "b")])

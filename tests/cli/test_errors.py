@@ -151,8 +151,12 @@ def test_a_retry_that_matches_no_failed_job_names_the_command_for_retrying_jobs(
     _, advice = done.stderr.splitlines()
     assert advice == f"3 jobs wait for their retry: `jobengine retry mail {advised}` makes them ready now."
     _no_failed_but_retrying(shell, monkeypatch, 1)
-    one = shell("retry", "mail", *shlex.split(line), how).stderr.splitlines()[1]
+    shell.mail.answers["stats"] = fakes.stats_of(dead_letter={"queue_name": "dead", "keep_minutes": 60})
+    _, one, dead = shell("retry", "mail", *shlex.split(line), how).stderr.splitlines()
     assert one == f"1 job waits for its retry: `jobengine retry mail {advised}` makes it ready now."
+    chosen = advised.replace("--moved-from a ", "").removesuffix("--retrying")
+    line = f"`jobengine move dead mail {chosen}--moved-from mail`"
+    assert dead == f"Failed jobs of mail move to dead: {line} moves them back."
 
 
 @pytest.mark.parametrize("options", ["--state failed", "--cancelled", "--all --json"])

@@ -144,6 +144,7 @@ def test_the_exit_code_of_status_shows_whether_the_server_is_ready(
     done = shell("status", "mail")
     assert done.exit_code == code
     assert output in done.output
+    assert "in trouble" not in done.output
 
 
 def test_status_fails_if_a_ready_server_answers_no_reads(shell: Shell) -> None:

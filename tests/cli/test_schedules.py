@@ -146,13 +146,14 @@ def test_show_prints_settings_next_times_notes_and_last_outcomes(shell: Shell) -
 
 def test_list_shows_the_next_and_the_last_time_of_each_schedule(shell: Shell) -> None:
     failing = schedule_of("refresh", every_seconds=300, paused=True, paused_by_failures=True, next=[])
-    shell.mail.answers["schedules"] = [_NIGHTLY, failing, schedule_of("z", cron="@daily", paused=True, next=[])]
+    often = schedule_of("z", every_seconds=2, paused=True, next=[])
+    shell.mail.answers["schedules"] = [_NIGHTLY, failing, often]
     done = shell("schedule", "list", "mail")
     next_time, last = "2027-01-16T03:00:00+01:00", "2027-01-14T03:00:00+01:00"
     assert [line.split("\t") for line in done.stdout.splitlines()] == [
         ["nightly", "open", "0 3 * * *", "Europe/Berlin", next_time, last, "complete"],
         ["refresh", "paused by failures", "every 5m", "UTC", "", "", ""],
-        ["z", "paused", "@daily", "UTC", "", "", ""],
+        ["z", "paused", "every 2s", "UTC", "", "", ""],
     ]
     assert "more than 2" in shell("schedule", "list", "mail", "--limit", "2").stderr
     assert len(shell("schedule", "list", "mail", "--all", "--json").stdout.splitlines()) == 3
