@@ -23,7 +23,8 @@ def db() -> None:
     """
     Check, back up, repair, re-key and export a database file.
 
-    The commands work on the file itself, without a server; `check`, `backup` and `export` also while a server runs.
+    The commands work on the file itself, without a server; those that only read it, `check`, `backup`, `repair` and
+    `export`, also while a server runs.
     The SECRET comes from SECRET or SECRET_FILE, or from the key file beside the database. `migrate` and `recount` are
     for PostgreSQL, and so are `export` and `import` if DATABASE_URL is set and no FILE is named.
     """

@@ -229,7 +229,8 @@ def repair(path: str, target: str) -> None:
     """
     Rescue the readable part of a damaged database into a new file.
 
-    The new file has every commit before the damage. The damaged file is not changed; the report says what is missing.
+    The new file has every commit before the damage. The damaged file is not changed, and a server may use it meanwhile;
+    the report says what is missing.
     """
     with bar("reading") as progress:
         repaired = rescue(path, target, find_secret(path), progress)

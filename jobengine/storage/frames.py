@@ -189,6 +189,8 @@ def new_file(lock: Lock) -> tuple[bytes, Chain]:
 
 def check_magic(header: bytes) -> None:
     """Raise NotADatabase unless the first bytes are those of a database."""
+    if not header:
+        raise NotADatabase("the file is empty")
     if header[: len(_MAGIC)] != _MAGIC:
         raise NotADatabase("it does not begin as a JobEngine database does")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from os.path import abspath, dirname
+from os.path import abspath, dirname, isdir
 from secrets import token_hex
 from typing import Final
 
@@ -119,6 +119,8 @@ def check_free(path: str, files: Files | None = None) -> None:
     files = files or Files()
     if files.exists(f"{real_path(path)}.lock"):
         files.close(lock_database(real_path(path), files))
+    if isdir(path):
+        raise TargetExists(f"{path} is a directory; name a file in it")
     if files.exists(path):
         raise TargetExists(f"{path} exists already and is not overwritten; name a new file, or move that one away")
 

@@ -129,10 +129,12 @@ def test_wrong_usage_of_a_db_command_exits_with_2_and_changes_nothing(db: Db, ar
 def test_a_db_command_whose_target_exists_exits_with_1_and_does_not_change_the_target(db: Db, command: str) -> None:
     (db.home / "there").write_text("dear to somebody")
     (db.home / "link").symlink_to("nowhere")
+    (db.home / "folder").mkdir()
     db("export", "jobengine.jedb", "all.jsonl")
+    source = "all.jsonl" if command == "import" else "jobengine.jedb"
     for target in ("there", "link", "jobengine.jedb"):
-        done = db(command, "all.jsonl" if command == "import" else "jobengine.jedb", target, code=1)
-        assert f"{target} exists already" in done.stderr
+        assert f"{target} exists already" in db(command, source, target, code=1).stderr
+    assert "folder/ is a directory; name a file in it" in db(command, source, "folder/", code=1).stderr
     assert (db.home / "there").read_text() == "dear to somebody"
     assert os.readlink(db.home / "link") == "nowhere"
     assert jobs(db.path) == 3
@@ -142,12 +144,14 @@ def test_a_db_command_whose_target_exists_exits_with_1_and_does_not_change_the_t
 def test_each_failing_command_ends_with_its_exit_code_and_makes_no_file(db: Db, command: str) -> None:
     more = {"check": (), "rekey": ("--new-secret-file", "new")}.get(command, ("target",))
     (db.home / "text").write_text("no database")
+    (db.home / "nothing").touch()
     os.mkfifo(db.home / "pipe")
     (db.home / "folder").mkdir()
     before = sorted(os.listdir(db.home))
     for secret in (SECRET, ""):
         assert "missing: No such file" in db(command, "missing", *more, code=1, SECRET=secret).stderr
         assert "text: it does not begin as" in db(command, "text", *more, code=4, SECRET=secret).stderr
+        assert "nothing: the file is empty" in db(command, "nothing", *more, code=4, SECRET=secret).stderr
     assert "the SECRET is not the one" in db(command, "jobengine.jedb", *more, code=3, SECRET="wrong").stderr
     said = db(command, "jobengine.jedb", *more, code=3, SECRET="").stderr
     assert "no SECRET is set" in said
@@ -259,8 +263,10 @@ def test_check_and_backup_give_correct_results_while_a_server_writes_and_compact
                 acknowledged = len(kept)
                 db("check", "jobengine.jedb")
                 db("backup", "jobengine.jedb", f"backup {number}")
+                db("repair", "jobengine.jedb", f"repaired {number}")
                 # The database may have one more long job, and one job whose answer is under way.
-                assert acknowledged <= jobs(db.home / f"backup {number}") <= len(kept) + 2
+                for copy in ("backup", "repaired"):
+                    assert acknowledged <= jobs(db.home / f"{copy} {number}") <= len(kept) + 2
         assert len(client.jobs()) == len(kept)
 
 
