@@ -198,6 +198,16 @@ class Committer(Generic[M]):
         if self.phase is Phase.IDLE and not self._idle_waiters:
             self._collect()
 
+    def check(self) -> "Deferred[None] | None":
+        """
+        Let the writer check an idle file; the Deferred fails with the StorageError that a change would meet. None
+        if a write is in flight or due, or the trouble is known.
+        """
+        if self.phase is not Phase.IDLE:
+            return None
+        self._collect()
+        return self._pending.wait()
+
     def drain(self) -> "Deferred[None]":
         """A Deferred that fires, or has fired, when no write is in flight or due, or in the phase STALLED."""
         if self.phase in (Phase.COLLECTING, Phase.WRITING):

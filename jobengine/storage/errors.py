@@ -52,8 +52,8 @@ class NoRoom(Stalled):
     """A write failed for lack of room."""
 
 
-class Moved(Stalled):
-    """The open file no longer has its name: it was moved, deleted or replaced."""
+class FileChanged(Stalled):
+    """The file is not as this process left it: it was moved, deleted, replaced or overwritten."""
 
 
 class StorageBroken(StorageError):

@@ -17,7 +17,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from .backup_reader import BackupReader
-from .errors import NO_ROOM, Damaged, Moved, NoRoom, NotADatabase, Stalled, StorageBroken, StorageError, Unclear
+from .errors import NO_ROOM, Damaged, FileChanged, NoRoom, NotADatabase, Stalled, StorageBroken, StorageError, Unclear
 from .files import Files, lock_database, lock_open, real_path
 from .frames import HEADER_SIZE, Chain, Kdf, Kind, Lock, check_magic, frames_of, new_file, open_header
 from .recovery import Recovery
@@ -27,6 +27,10 @@ _COPY_STEP: Final = 1 << 19
 _MOVED: Final = (
     "the database file was moved, deleted or replaced while the server runs: put it back, or save a backup of the "
     "server before you restart it"
+)
+_OVERWRITTEN: Final = (
+    "another program has written to the database file: restart the server to use the file as it is now; until then, "
+    "reads are answered from memory"
 )
 #: Bytes that `confirm` writes at a time.
 _CONFIRMED_AT_ONCE: Final = 1 << 20
@@ -212,13 +216,20 @@ class Journal:
     def append(self, records: Sequence[bytes], slice_: Sequence[bytes] = (), *, sync: bool = True) -> None:
         """
         Make one commit of `records`, and append a slice of the snapshot to the copy in progress. Returns when the
-        commit is on disk or, without `sync`, when the kernel has it. Raises Stalled if the file can't be written now;
-        it is then unchanged. Raises StorageBroken if nothing more may be written.
+        commit is on disk or, without `sync`, when the kernel has it. Raises Stalled if the file can't be written now,
+        also without records; it is then unchanged. Raises StorageBroken if nothing more may be written.
         """
-        if records:
-            self._commit(records)
-            if sync:
-                self.sync()
+        self._check_whole()
+        try:
+            self._check_file()
+            if records:
+                self._commit(records)
+        except Stalled as error:
+            self._keep_copy_error(error)
+            self.drop_copy()
+            raise
+        if records and sync:
+            self.sync()
         if self._copy is not None:
             self._append_copy(slice_, records)
 
@@ -236,10 +247,11 @@ class Journal:
 
     def backup_reader(self) -> BackupReader:
         """
-        A reader of all frames that the file has now, and of a closing frame, for any thread; raises OSError. The reader
-        opens the file again, so that Files.discard does not truncate the file after a compaction has replaced it.
+        A reader of all frames that the file has now, and of a closing frame, for any thread; raises OSError and
+        FileChanged. The reader opens the file again, so that Files.discard does not truncate it after a compaction.
         """
         main = self._current
+        self._check_length(main)
         again = self._files.open_again(main.descriptor)
         return BackupReader(self._files, again, main.end, main.chain.backup_end(main.end))
 
@@ -260,7 +272,7 @@ class Journal:
         if self._copy is None:
             return False
         try:
-            self._check_name()
+            self._check_file()
             self._complete_copy(self._copy)
         except (OSError, Stalled, StorageBroken) as error:
             self._keep_copy_error(error)
@@ -301,9 +313,15 @@ class Journal:
         if self._broken:
             raise StorageBroken("an earlier write or sync failed: nothing more may be written")
 
-    def _check_name(self) -> None:
-        if not self._files.has_name(self._current.descriptor, self.path):
-            raise Moved(_MOVED)
+    def _check_file(self) -> None:
+        main = self._current
+        if not self._files.has_name(main.descriptor, self.path):
+            raise FileChanged(_MOVED)
+        self._check_length(main)
+
+    def _check_length(self, main: _FrameFile) -> None:
+        if self._files.size(main.descriptor) != main.end:
+            raise FileChanged(_OVERWRITTEN)
 
     @property
     def _current(self) -> _FrameFile:
@@ -376,16 +394,6 @@ class Journal:
         return _FrameFile(self._files, descriptor, chain, HEADER_SIZE)
 
     def _commit(self, records: Sequence[bytes]) -> None:
-        self._check_whole()
-        try:
-            self._check_name()
-            self._append(records)
-        except Stalled as error:
-            self._keep_copy_error(error)
-            self.drop_copy()
-            raise
-
-    def _append(self, records: Sequence[bytes]) -> None:
         try:
             self._current.append(Kind.COMMIT, records)
         except StorageBroken:

@@ -62,7 +62,7 @@ OF_FILES: Final = (
         "compaction-of-a-moved-file",
         "that a compaction leaves another file at its place alone",
         _JOURNAL,
-        "            self._check_name()\n            self._complete_copy(self._copy)\n",
+        "            self._check_file()\n            self._complete_copy(self._copy)\n",
         "            self._complete_copy(self._copy)\n",
         ("tests/storage/test_moved_files.py::test_a_compaction_never_replaces_a_file_that_took_the_name",),
     ),

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from jobengine.storage.committer import RETRY_SECONDS, Backlog, Committer, Hooks, Phase
-from jobengine.storage.errors import Moved, NoRoom, StorageBroken, StorageError
+from jobengine.storage.errors import FileChanged, NoRoom, StorageBroken, StorageError
 from tests.doubles import Stepped
 
 NO_ROOM = NoRoom("the database can't grow")
@@ -224,12 +224,26 @@ def test_on_a_full_disk_submissions_are_refused_and_reads_do_not_wait() -> None:
 
 def test_a_stalled_committer_gives_the_reason_of_its_last_attempt() -> None:
     bench = full_bench()
-    moved = Moved("the file was moved")
+    moved = FileChanged("the file was moved")
     bench.writer.faults = [moved]
     bench.clock.advance(RETRY_SECONDS)
     bench.step()
     assert bench.committer.phase is Phase.STALLED
     assert bench.committer.trouble is moved
+
+
+def test_a_check_of_an_idle_file_finds_its_trouble_and_the_end_of_it() -> None:
+    bench = Bench()
+    bench.writer.faults = [NO_ROOM]
+    waiter = Waiter(bench.committer.check())
+    bench.turn()
+    assert bench.committer.check() is None
+    bench.step()
+    assert waiter.error is NO_ROOM
+    assert bench.committer.trouble is NO_ROOM
+    bench.clock.advance(RETRY_SECONDS)
+    bench.step()
+    assert bench.committer.trouble is None
 
 
 def test_a_batch_refused_by_a_full_disk_is_retried_until_it_is_written() -> None:

@@ -1,10 +1,10 @@
-"""A database file that loses its name while it is open: it was moved, deleted or replaced."""
+"""A database file that is moved, deleted, replaced or overwritten while it is open."""
 
 from pathlib import Path
 
 import pytest
 
-from jobengine.storage.errors import Moved
+from jobengine.storage.errors import FileChanged
 from jobengine.storage.journal import Journal
 from tests.storage.files_of_commits import listing, opened, read
 
@@ -26,7 +26,7 @@ def test_nothing_is_written_to_a_file_that_was_moved_until_it_is_back(path: Path
     moved = path.rename(path.with_name("moved"))
     before = moved.read_bytes()
     for _ in range(2):
-        with pytest.raises(Moved, match="put it back"):
+        with pytest.raises(FileChanged, match="put it back"):
             journal.append([b"second"])
     assert moved.read_bytes() == before
     assert listing(path.parent) == ["moved"]
@@ -40,8 +40,19 @@ def test_nothing_is_written_while_another_file_or_directory_has_the_name(path: P
     path.rename(path.with_name("moved"))
     for make in (lambda: path.write_bytes(b"another"), path.unlink, path.mkdir):
         make()
-        with pytest.raises(Moved):
+        with pytest.raises(FileChanged):
             journal.append([b"second"])
+
+
+@pytest.mark.parametrize("length", [0, 100, 100_000])
+def test_nothing_is_written_to_a_file_that_another_program_overwrote(path: Path, journal: Journal, length: int) -> None:
+    path.write_bytes(b"x" * length)
+    for records in ([b"second"], []):
+        with pytest.raises(FileChanged, match="another program has written"):
+            journal.append(records)
+    with pytest.raises(FileChanged):
+        journal.backup_reader()
+    assert path.read_bytes() == b"x" * length
 
 
 def test_a_compaction_never_replaces_a_file_that_took_the_name(path: Path, journal: Journal) -> None:
@@ -58,7 +69,7 @@ def test_a_compaction_never_replaces_a_file_that_took_the_name(path: Path, journ
 def test_a_write_that_is_refused_because_the_file_was_moved_ends_the_compaction(path: Path, journal: Journal) -> None:
     journal.start_copy()
     moved = path.rename(path.with_name("moved"))
-    with pytest.raises(Moved):
+    with pytest.raises(FileChanged):
         journal.append([b"second"], [b"first"])
     assert not journal.compacting
     assert listing(path.parent) == ["moved"]

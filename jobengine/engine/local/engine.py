@@ -1,6 +1,7 @@
 """The engine on one machine: tables in memory, and a journal in one file."""
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
@@ -18,7 +19,7 @@ from ...core.flow import Flow
 from ...core.model import Job, Queue, Rank
 from ...core.wall_time import shown
 from ...storage.backup_reader import BackupReader
-from ...storage.errors import StorageError
+from ...storage.errors import FileChanged, StorageError
 from ...storage.journal import Journal
 from ..door import Busy, Figure, Readiness, Watched
 from ..event_feed import Feed
@@ -179,11 +180,19 @@ class LocalEngine:
         self._thread.stop()
 
     async def readiness(self) -> Readiness:
-        trouble = self.executor.trouble
         durability = f"interval ({self._interval_ms()} ms)" if self.executor.sync_interval else "commit"
         if not self.executor.started:
             return Readiness(ready=False, reason=self.executor.progress, durability=durability, started=False)
+        await self._check_file()
+        trouble = self.executor.trouble
         return Readiness(ready=trouble is None, reason=str(trouble or ""), durability=durability)
+
+    async def _check_file(self) -> None:
+        """Find out whether an idle file could be written; the executor's `trouble` then says why not."""
+        checked = self.executor.committer.check()
+        if checked is not None:
+            with suppress(StorageError):
+                await checked
 
     async def figures(self) -> Sequence[Figure]:
         self.executor.check_started()
@@ -404,7 +413,10 @@ class LocalEngine:
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
         self._backups += 1
         try:
-            backup_reader = await self._backup_reader()
+            try:
+                backup_reader = await self._backup_reader()
+            except FileChanged as error:
+                raise Busy(f"No backup was made: {error}.") from None
             try:
                 position = 0
                 while piece := await self.reader(partial(backup_reader.read, position)):

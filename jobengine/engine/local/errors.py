@@ -1,7 +1,7 @@
 """Maps storage errors to the engine's public errors."""
 
 from ...storage.committer import Backlog
-from ...storage.errors import Moved, NoRoom, StorageError
+from ...storage.errors import FileChanged, NoRoom, StorageError
 from ..door import Busy, Full, OutcomeUnknown, Unavailable
 
 
@@ -12,10 +12,10 @@ def unavailable(error: StorageError) -> Unavailable:
             "The disk has no room for the change. It was not made now, but may still be made when there is room: "
             "check before you repeat it. Reads are answered."
         )
-    if isinstance(error, Moved):
+    if isinstance(error, FileChanged):
         return Full(
-            "The database file was moved, deleted or replaced while the server runs. The change was not made now, but "
-            "may still be made when the file is back: check before you repeat it. Reads are answered."
+            "The database file was moved, deleted, replaced or overwritten while the server runs. The change was not "
+            "made now, but may still be made when the file is back: check before you repeat it. Reads are answered."
         )
     if isinstance(error, Backlog):
         return Busy("Too many changes are waiting to be written; this one was not made. Try again.")

@@ -7,7 +7,7 @@ from ..door import Figure, counter, gauge, summary
 from .executor import Executor
 
 _LAST: Final = "The Unix time at which the last compaction since the start was done; 0 if there was none."
-_ACCEPTS: Final = "1 if changes are accepted; 0 while they are not, as on a full disk."
+_ACCEPTS: Final = "1 if changes are accepted; 0 while not, as on a full disk or after the file was moved."
 _DURABILITY: Final = "When changes are synced: at each commit, or at an interval."
 _WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch events."
 
