@@ -137,6 +137,9 @@ class Engine(Protocol):
     async def readiness(self) -> Readiness:
         """Whether changes are accepted."""
 
+    async def check_storage(self) -> None:
+        """Find out whether an idle storage can still be written; `readiness` says so afterwards."""
+
     async def figures(self) -> Sequence[Figure]:
         """The engine's measurements."""
 

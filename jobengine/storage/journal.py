@@ -29,8 +29,8 @@ _MOVED: Final = (
     "server before you restart it"
 )
 _OVERWRITTEN: Final = (
-    "another program has written to the database file: restart the server to use the file as it is now; until then, "
-    "reads are answered from memory"
+    "another program has written to the database file: the server still answers reads, so save what you need before "
+    "you restart it to use the file as it is now"
 )
 #: Bytes that `confirm` writes at a time.
 _CONFIRMED_AT_ONCE: Final = 1 << 20

@@ -455,6 +455,7 @@ class Api(BatchCalls):
     @_app.route("/readyz", "GET")
     async def readyz(self, request: JobRequest) -> bytes:
         """Whether changes are accepted and, if not, why."""
+        await self.engine.check_storage()
         readiness = await self.engine.readiness()
         if not readiness.ready:
             return answer(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, readiness.reason))

@@ -46,7 +46,7 @@ class AccessContract(Contract):
         assert {type(command) for _, command, _ in asked} == {*kinds(), c.Claims, c.MoveMatching}
         verbs = {name for name in vars(Engine) if not name.startswith("_")}
         life = {"open", "start", "abandon", "release", "stop", "readiness", "figures", "wall_clock_was_set"}
-        of_no_queue = {"backup"}
+        of_no_queue = {"backup", "check_storage"}
         assert {verb.__name__ for verb, _, _ in asked} == verbs - life - of_no_queue
 
     @pytest.mark.parametrize("role", MAY)

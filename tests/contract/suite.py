@@ -272,6 +272,7 @@ class JobsContract(Contract):
     # The engine's readiness and stats
 
     def test_a_running_engine_is_ready(self, world: World, ask: Asker) -> None:
+        ask.get(world.engine.check_storage())
         readiness = ask.get(world.engine.readiness())
         assert (readiness.ready, readiness.reason) == (True, "")
         assert readiness.durability

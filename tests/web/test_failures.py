@@ -25,6 +25,9 @@ class _Refusing:
         self._error = error
         self._readiness = readiness
 
+    async def check_storage(self) -> None:
+        pass
+
     async def readiness(self) -> Readiness:
         assert self._readiness is not None
         return self._readiness

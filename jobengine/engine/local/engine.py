@@ -183,13 +183,11 @@ class LocalEngine:
         durability = f"interval ({self._interval_ms()} ms)" if self.executor.sync_interval else "commit"
         if not self.executor.started:
             return Readiness(ready=False, reason=self.executor.progress, durability=durability, started=False)
-        await self._check_file()
         trouble = self.executor.trouble
         return Readiness(ready=trouble is None, reason=str(trouble or ""), durability=durability)
 
-    async def _check_file(self) -> None:
-        """Find out whether an idle file could be written; the executor's `trouble` then says why not."""
-        checked = self.executor.committer.check()
+    async def check_storage(self) -> None:
+        checked = self.executor.committer.check() if self.executor.started else None
         if checked is not None:
             with suppress(StorageError):
                 await checked

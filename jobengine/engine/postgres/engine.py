@@ -247,6 +247,8 @@ class PostgresEngine:
         durability = "interval" if self.interval else "commit"
         return Readiness(ready=not reason, reason=reason, durability=durability, started=self._started)
 
+    async def check_storage(self) -> None: ...  # the sweeper uses the database each second
+
     async def figures(self) -> Sequence[Figure]:
         self._check_started()
         totals = [lane.session.totals for lane in self._lanes]
@@ -260,9 +262,7 @@ class PostgresEngine:
         )
 
     def _reason(self) -> str:
-        """The reason why a started server refuses changes; empty if it accepts them."""
-        # The state of the sweeper's session: it uses the database each second, even when a proxy sends no requests
-        # because this server is not ready.
+        """Why changes are refused, or an empty text. The sweeper uses the database even if no request comes."""
         session = self._side.session
         if trouble := session.connection.trouble:
             return f"{trouble}; the server's log says why"
