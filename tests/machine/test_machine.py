@@ -28,7 +28,7 @@ ENOUGH = {
 
 
 def test_in_random_runs_the_engine_behaves_like_the_plain_model() -> None:
-    counted = live(LocalMachine, lives=180, steps=50)
+    counted = live(LocalMachine, lives=110, steps=50)
     assert {what: counted[what] for what, least in ENOUGH.items() if counted[what] < least} == {}
 
 
