@@ -3,6 +3,8 @@
 import errno
 import os
 import re
+import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +32,20 @@ _NO_NUMBER: Final = "invalid literal for int() with base 10: "
 _OPENSSL: Final = "[("
 
 
-class PortTaken(OSError):
-    """Another process listens at the port; str() advises what to do."""
+_OTHER_HOST: Final = "Choose an address of this machine with --api-host or API_HOST, or in LISTEN if that is set."
+_OTHER_PORT: Final = "Choose another port with --api-port or API_PORT, or in LISTEN if that is set."
+#: What to do about a system's error at listening, by its number.
+_ADVICE: Final[Mapping[int, str]] = {
+    errno.EADDRINUSE: _OTHER_PORT,
+    errno.EACCES: _OTHER_PORT,
+    errno.EADDRNOTAVAIL: _OTHER_HOST,
+    socket.EAI_NONAME: _OTHER_HOST,
+    socket.EAI_AGAIN: _OTHER_HOST,
+}
+
+
+class CannotListen(OSError):
+    """The system doesn't let the server listen at its address; str() advises what to do."""
 
 
 @implementer(IStreamServerEndpoint)
@@ -46,7 +60,7 @@ class _Place:
     _address: Any = field(default=None, init=False)
 
     def listen(self, factory: IProtocolFactory) -> "Deferred[IListeningPort]":
-        """Start to listen; fails with PortTaken if another process listens there, and with the endpoint's errors."""
+        """Start to listen; fails with CannotListen if the system refuses, and with the endpoint's errors."""
         return self._endpoint.listen(factory).addCallbacks(self._keep_address, self._explain)
 
     def _keep_address(self, port: IListeningPort) -> IListeningPort:
@@ -55,8 +69,9 @@ class _Place:
 
     def _explain(self, failure: Failure) -> Failure:
         error = failure.value
-        if isinstance(error, CannotListenError) and getattr(error.socketError, "errno", None) == errno.EADDRINUSE:
-            raise PortTaken(f"{error} Choose another port with --api-port or API_PORT, or in LISTEN if that is set.")
+        advice = _ADVICE.get(getattr(error.socketError, "errno", 0)) if isinstance(error, CannotListenError) else None
+        if advice is not None:
+            raise CannotListen(f"{error} {advice}")
         if isinstance(error, OverflowError):
             raise BadSetting(what_is_wrong(self._text, error))
         return failure

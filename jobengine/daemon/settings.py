@@ -366,7 +366,8 @@ def _admin_key(options: Mapping[str, str | None], environment: Mapping[str, str]
     key = key.removesuffix(b"\r")
     if not _HEADER_SAFE.fullmatch(key):
         raise BadSetting(
-            "the admin key must not begin or end with a space, or have control characters such as a line end"
+            f"the admin key of {_origin('ADMIN_KEY', options, environment)} must not begin or end with a space, or "
+            "have control characters such as a line end"
         )
     return key
 

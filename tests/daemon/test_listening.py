@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 
-from jobengine.daemon.listening import PortTaken, listener, unsent_chain, what_is_wrong
+from jobengine.daemon.listening import CannotListen, listener, unsent_chain, what_is_wrong
 
 
 class _Port:
@@ -53,17 +54,26 @@ def test_the_address_is_announced_as_clients_write_it(endpoint: str, announced: 
     assert _announced(endpoint) == announced
 
 
-def test_the_error_for_a_port_in_use_says_how_to_choose_another_port() -> None:
-    taken = CannotListenError("127.0.0.1", 6006, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
-    with pytest.raises(PortTaken, match=r"127\.0\.0\.1:6006.* Choose another port with --api-port or API_PORT"):
-        listener("tcp:6006", Factory(), _Reactor(taken)).startService()
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EADDRINUSE, "Choose another port with --api-port or API_PORT"),
+        (errno.EACCES, "Choose another port with --api-port or API_PORT"),
+        (errno.EADDRNOTAVAIL, "Choose an address of this machine with --api-host or API_HOST"),
+        (socket.EAI_NONAME, "Choose an address of this machine with --api-host or API_HOST"),
+    ],
+)
+def test_an_error_at_listening_says_which_setting_to_change(number: int, advice: str) -> None:
+    refused = CannotListenError("jobs.example", 80, OSError(number, "the reason"))
+    with pytest.raises(CannotListen, match=rf"jobs\.example:80: .*the reason\. {advice}"):
+        listener("tcp:80", Factory(), _Reactor(refused)).startService()
 
 
-def test_a_listening_error_other_than_a_port_in_use_is_reported_unchanged() -> None:
-    denied = CannotListenError("127.0.0.1", 80, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+def test_an_unusual_error_at_listening_is_reported_unchanged() -> None:
+    failed = CannotListenError("127.0.0.1", 80, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
     with pytest.raises(CannotListenError) as raised:
-        listener("tcp:80", Factory(), _Reactor(denied)).startService()
-    assert raised.value is denied
+        listener("tcp:80", Factory(), _Reactor(failed)).startService()
+    assert raised.value is failed
 
 
 def test_an_endpoint_with_tls_is_announced_as_https(tmp_path: Path) -> None:

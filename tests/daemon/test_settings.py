@@ -172,9 +172,9 @@ def test_the_carriage_return_of_a_line_end_after_a_database_url_is_ignored(tmp_p
 def test_an_admin_key_that_no_header_carries_unchanged_is_refused(tmp_path: Path, key: str) -> None:
     path = tmp_path / "key"
     path.write_text(f"{key}\n", newline="")
-    for settings in ({"ADMIN_KEY": key}, {"ADMIN_KEY_FILE": str(path)}):
-        with pytest.raises(BadSetting, match="admin key must not begin or end with a space, or have control char"):
-            read(**settings)
+    for name, value in (("ADMIN_KEY", key), ("ADMIN_KEY_FILE", str(path))):
+        with pytest.raises(BadSetting, match=f"of {name} must not begin or end with a space, or have control char"):
+            read(**{name: value})
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,8 @@ def test_a_start_with_a_bad_setting_exits_with_2_and_one_line_and_makes_no_file(
 @pytest.mark.parametrize(
     ("name", "value", "code", "reason"),
     [
-        ("API_HOST", "192.0.2.1", 1, "192.0.2.1"),
+        ("API_HOST", "192.0.2.1", 1, "192.0.2.1:"),
+        ("API_HOST", "no.such.host.invalid", 1, "Choose an address of this machine with --api-host or API_HOST"),
         ("LISTEN", "tcp:70000", 2, "a port is a number from 0 to 65535; for example tcp:6006"),
         ("DB_PATH", "/proc/none/db", 1, "DB_PATH"),
         ("DB_PATH", ".", 2, "DB_PATH"),
