@@ -169,7 +169,8 @@ class Worker:
         complete or have failed with no attempts left. A job whose outcome was discarded, such as one whose lease was
         lost, does not count, nor does one that was released or waits for its retry or for other jobs.
 
-        Raises JobEngineError as `run` does, and if the server has not answered for a minute while no job is running.
+        Like `run`, it returns at SIGTERM, SIGINT or `stop`, also if jobs are left. Raises JobEngineError as `run` does,
+        and if the server has not answered for a minute while no job is running.
         """
         return self._run(until_empty=True)
 
