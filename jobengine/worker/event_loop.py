@@ -17,6 +17,8 @@ from .outcomes import Outcome
 from .supervisor import Supervisor
 
 _log: Final = getLogger("jobengine.worker")
+#: A turn that is this many seconds late is logged.
+_BLOCKED: Final = 1
 
 #: Makes the pool, given callbacks for ended handlers, for progress, and for a broken pool.
 MakePool = Callable[
@@ -132,6 +134,13 @@ class WorkerLoop:
             self._alarm = self._loop.call_at(at, self._ring)
 
     def _ring(self) -> None:
+        late = self._loop.time() - (self._alarm.when() if self._alarm is not None else inf)
+        if late >= _BLOCKED:
+            _log.warning(
+                "The event loop was blocked for %.1f seconds or more, so heartbeats were late. A handler that is a "
+                "coroutine must not block: let it await, or make it a plain function, which runs in a thread.",
+                late,
+            )
         self._alarm = None
         self._turn_soon()
 

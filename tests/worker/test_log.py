@@ -113,6 +113,27 @@ def test_the_running_time_in_the_log_excludes_the_time_of_the_report(
     assert [vars(record)["seconds"] for record in caplog.records] == [seconds]
 
 
+@pytest.mark.parametrize(("late", "count"), [(0.9, 0), (1.25, 1)])
+def test_a_blocked_event_loop_is_logged_after_a_second(
+    caplog: pytest.LogCaptureFixture, late: float, count: int
+) -> None:
+    now = [100.0]
+
+    def call_at(at: float, _: object) -> Any:
+        return SimpleNamespace(when=lambda: at)
+
+    async def live() -> None:
+        loop = WorkerLoop(cast("Any", None), [["mail"]], cast("Any", None), name="w", tags=[])
+        loop._loop = cast("Any", SimpleNamespace(time=lambda: now[0], call_at=call_at, call_soon=lambda _: None))
+        loop._set_alarm(101)
+        now[0] = 101 + late
+        loop._ring()
+
+    asyncio.run(live())
+    assert len(caplog.records) == count
+    assert all("The event loop was blocked for 1.2 seconds or more" in line for line in caplog.messages)
+
+
 def _record(message: str, *arguments: Any, exc_info: Any = None, **fields: Any) -> logging.LogRecord:
     return logging.getLogger("jobengine.worker").makeRecord(
         "jobengine.worker", logging.WARNING, "", 0, message, arguments, exc_info, extra=fields
