@@ -24,8 +24,9 @@ def may_have_succeeded(status: int, body: bytes) -> bool:
 
 def unknown(detail: str) -> str:
     """The error text for a call whose earlier attempts may have succeeded; `detail` describes the last attempt."""
-    what = _NOT_DONE.sub("", detail).removesuffix(".")
-    return f"{what}. It is unknown whether the call was carried out: an attempt may have succeeded."
+    what = _NOT_DONE.sub("", detail)
+    end = "" if what.endswith((".", "?")) else "."
+    return f"{what}{end} It is unknown whether the call was carried out: an attempt may have succeeded."
 
 
 class Patience:

@@ -14,8 +14,9 @@ def unavailable(error: StorageError) -> Unavailable:
         )
     if isinstance(error, FileChanged):
         return Full(
-            "The database file was moved, deleted, replaced or overwritten while the server runs. The change was not "
-            "made now, but may still be made when the file is back: check before you repeat it. Reads are answered."
+            "The database file was moved, deleted, replaced or overwritten while the server runs; the server's /readyz "
+            "says what to do. The change was not made now, but is made later if the file comes back: check before you "
+            "repeat it. Reads are answered."
         )
     if isinstance(error, Backlog):
         return Busy("Too many changes are waiting to be written; this one was not made. Try again.")
