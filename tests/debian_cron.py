@@ -6,7 +6,6 @@ or hour begins with * fires whenever its fields match what clocks show. Any othe
 the calendar: minutes that clocks skip are tried right after the jump, minutes that clocks repeat only the first time.
 """
 
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
@@ -29,22 +28,22 @@ def fired(line: str, zone: str, first: datetime, last: datetime) -> list[int]:
     matches, start = _Matcher(line), int(first.timestamp())
     if follows_clock:
         return [start + 60 * number for number, shown in enumerate(clocks) if matches(shown)]
-    ticks = _by_calendar(clocks)
-    return [start + 60 * number for number, tried in enumerate(ticks) if any(map(matches, tried))]
+    tried = _by_calendar(zone, first, last)
+    return sorted({start + 60 * number for number, shown in tried if matches(shown)})
 
 
-def _by_calendar(clocks: Iterable[datetime]) -> Iterator[list[datetime]]:
-    """For each minute, the calendar minutes that cron tries then: one; several after a jump, none if repeated."""
-    newest: datetime | None = None
-    for shown in clocks:
-        if newest is not None and shown <= newest:
-            yield []
-            continue
-        tried = [shown]
-        while newest is not None and tried[0] - _MINUTE > newest:
-            tried.insert(0, tried[0] - _MINUTE)
-        yield tried
-        newest = shown
+@cache
+def _by_calendar(zone: str, first: datetime, last: datetime) -> list[tuple[int, datetime]]:
+    """
+    The calendar minutes that cron tries, each with the number of the minute in which it does: none in a minute that
+    clocks repeat, and several after a jump.
+    """
+    tries, newest = list[tuple[int, datetime]](), first.astimezone(ZoneInfo(zone)).replace(tzinfo=None) - _MINUTE
+    for number, shown in enumerate(_clocks(zone, first, last)):
+        while newest < shown:
+            newest += _MINUTE
+            tries.append((number, newest))
+    return tries
 
 
 class _Matcher:
