@@ -259,7 +259,7 @@ def test_the_request_of_a_single_caller_is_sent_without_a_wait_for_recent_caller
     assert returning.patience(0, 4) == 0
 
 
-def test_a_call_with_several_items_is_one_caller_and_an_item_to_be_sent_again_is_none() -> None:
+def test_only_the_last_item_of_a_call_and_no_item_that_is_sent_again_counts_as_a_caller() -> None:
     returning = Returning()
     one, inside, again = _calls(3)
     inside.closes = again.settled = False

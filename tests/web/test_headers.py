@@ -186,7 +186,7 @@ def test_return_minimal_is_accepted_among_other_preferences(server: MemoryServer
 # Waits
 
 
-def test_a_request_that_may_wait_for_60_seconds_is_answered_after_55(server: MemoryServer) -> None:
+def test_a_wait_of_60_seconds_is_cut_to_55(server: MemoryServer) -> None:
     uid = add(server, delay_seconds=100)["uid"]
     answers: list[Any] = waiting(server, wait=60)
     for query in (f"job?queueName=q&jobUID={uid}", "job/next?queueName=q&markQueued=true", "job/next?queueName=q"):
