@@ -26,10 +26,10 @@ from .daemon.secret_source import SecretSource
 from .daemon.service import Daemon, about_database, end_early
 from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
 from .daemon.systemd import Systemd
-from .engine.door import Engine
+from .engine.door import Door
+from .engine.engine import Engine
+from .engine.executor import Executor
 from .engine.ids import new_uuid, ordered_uuid
-from .engine.local.engine import LocalEngine
-from .engine.local.executor import Executor
 from .http.browsers import Browsers
 from .http.cors import Cors
 from .http.hosts import Hosts
@@ -182,7 +182,7 @@ def _database_of(url: str) -> str:
 
 def _engine(
     settings: Settings, secret: Callable[[], bytes], reactor: Any, on_failure: Callable[[StorageError], None]
-) -> Engine:
+) -> Door:
     if settings.database_url is not None:
         return _postgres_engine(settings, settings.database_url, secret, reactor)
     executor = Executor(
@@ -196,10 +196,10 @@ def _engine(
         sync_interval=settings.sync_interval,
         max_backlog=settings.max_backlog,
     )
-    return LocalEngine(executor=executor, secret=secret, reader=DiskThread(reactor, "reader"))
+    return Engine(executor=executor, secret=secret, reader=DiskThread(reactor, "reader"))
 
 
-def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], reactor: Any) -> Engine:
+def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], reactor: Any) -> Door:
     """The engine on PostgreSQL. Its driver is imported only here, so a server on a file does not need it."""
     try:
         from .engine.postgres.batch.begin import this_machine
@@ -219,7 +219,7 @@ def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], 
     )
 
 
-def _site(settings: Settings, reactor: Any, engine: Engine) -> JobSite:
+def _site(settings: Settings, reactor: Any, engine: Door) -> JobSite:
     api = Api(engine=engine, wire=_wire(settings), clock=reactor, admin_key=settings.admin_key)
     others = read_dashboard().answers if settings.dashboard else no_others
     # If there is an admin key, a stranger's page can do nothing, since it has no key: browsers may use any host name.

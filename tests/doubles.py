@@ -22,8 +22,8 @@ from jobengine.core.claimers import Claimers
 from jobengine.core.history import KeptPeriod, QueueHistory
 from jobengine.core.model import Defaults
 from jobengine.core.stats import Recent, Spread
-from jobengine.engine.local.engine import LocalEngine
-from jobengine.engine.local.executor import Executor
+from jobengine.engine.engine import Engine
+from jobengine.engine.executor import Executor
 from jobengine.http.browsers import Browsers
 from jobengine.http.cors import Cors
 from jobengine.http.fair_turns import Turns
@@ -155,8 +155,8 @@ def new_clock() -> ToldClock:
     return ToldClock()
 
 
-def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
-    """A LocalEngine, not started, on `path`; by default its parts are quick and quiet."""
+def make_engine(path: Path, clock: Clock, **more: Any) -> Engine:
+    """A Engine, not started, on `path`; by default its parts are quick and quiet."""
     files = more.pop("files", None) or Files()
     kind = more.pop("kind", Executor)
     parts: dict[str, Any] = {
@@ -169,7 +169,7 @@ def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
     }
     secret = more.pop("secret", lambda: SECRET)
     reader = more.pop("reader", None) or more.get("thread") or AtOnce()
-    return LocalEngine(executor=kind(**{**parts, **more}), secret=secret, reader=reader)
+    return Engine(executor=kind(**{**parts, **more}), secret=secret, reader=reader)
 
 
 def start(engine: Any, settle: Callable[[], None]) -> None:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "jobengine"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-#: What both engines share.
+#: What both engines share of this room.
 SHARED = {
     f"engine.{module}"
     for module in (
@@ -43,10 +43,9 @@ ALLOWED = {
     "http": {"http"},
     "timetable": {"core.errors", "core.schedules"},
     "wire": {"wire", "core", "timetable"},
-    "engine": {*SHARED, "core"},
     "engine.door": {"core"},
     "engine.threads": {"storage.committer"},
-    "engine.local": {"engine.local", *SHARED, "core", "storage", "timetable"},
+    "engine": {"engine", *SHARED, "core", "storage", "timetable"},
     "engine.postgres": {"engine.postgres", *SHARED, "core", "storage.errors", "storage.frames", "timetable"},
     "web": {
         "web",
@@ -71,7 +70,7 @@ ALLOWED = {
     "cli": {"cli", "client", "worker", "tools"},
     "cli.prompts": {"cli", "client", "daemon.secret_file"},
     "cli.command_runner": {"client.encoding", "wire.strict_json", "worker"},
-    "tools": {"tools", "storage", "core", "engine.local.tables", "daemon.secret_file", "daemon.hardening"},
+    "tools": {"tools", "storage", "core", "engine.tables", "daemon.secret_file", "daemon.hardening"},
     "tools.postgres": {
         "tools",
         "daemon.secret_file",
@@ -193,7 +192,7 @@ def test_core_imports_only_pure_modules() -> None:
 
 
 def test_web_imports_nothing_of_storage() -> None:
-    assert _importers(PACKAGE / "web", {"storage", "engine.local", "engine.postgres"}) == []
+    assert _importers(PACKAGE / "web", {"storage", "engine.engine", "engine.executor", "engine.tables", "engine.postgres"}) == []
 
 
 def test_the_package_module_holds_only_its_version() -> None:

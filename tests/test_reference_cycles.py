@@ -20,7 +20,7 @@ from msgspec import Raw, Struct, UnsetType
 import jobengine
 from jobengine.core.model import Job
 from jobengine.core.schedules import Calendar
-from jobengine.engine.local.tables.sorted_list import SortedList
+from jobengine.engine.tables.sorted_list import SortedList
 from jobengine.timetable import TIMETABLE
 
 for module in pkgutil.walk_packages(jobengine.__path__, "jobengine."):

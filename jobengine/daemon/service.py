@@ -22,7 +22,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, Logger
 
 from .. import __version__
-from ..engine.door import Engine
+from ..engine.door import Door
 from ..http.site import JobSite
 from ..storage.errors import (
     NO_ROOM,
@@ -156,7 +156,7 @@ class Daemon(Service):
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Door,
         site: JobSite,
         listener: StreamServerEndpointService,
         reactor: Any,

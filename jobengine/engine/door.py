@@ -98,7 +98,7 @@ def summary(name: str, sentence: str, value: float, count: int) -> Figure:
     return Figure(name=name, help=sentence, kind=FigureKind.SUMMARY, value=value, count=count)
 
 
-class Engine(Protocol):
+class Door(Protocol):
     """
     The protocol of an engine.
 

@@ -30,7 +30,7 @@ _Found = tuple[Link, Sequence[Awaited]]
 
 
 class Asks(Protocol):
-    """The part of an Engine that these functions use."""
+    """The part of the Door that these functions use."""
 
     async def ask(self, command: c.Command[A]) -> A:
         """Carry out a command."""

@@ -15,7 +15,7 @@ _MOVED: Final = 200
 
 
 class Asks(Protocol):
-    """The part of an Engine that these functions use."""
+    """The part of the Door that these functions use."""
 
     async def ask(self, command: c.Command[A]) -> A:
         """Carry out a command."""

@@ -1,4 +1,4 @@
-"""The queues and jobs that result from a database's records, by the rules of jobengine.engine.local.tables.state."""
+"""The queues and jobs that result from a database's records, by the rules of jobengine.engine.tables.state."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, Protocol, TypeVar

@@ -6,7 +6,7 @@ from attrs import Factory, define, field
 from twisted.internet.interfaces import IReactorTime
 
 from ..core import commands as c
-from ..engine.door import Engine
+from ..engine.door import Door
 from ..http.fair_turns import Turns
 from ..http.request import JobRequest
 from ..wire.long_bodies import SHORT
@@ -28,7 +28,7 @@ class Calls:
     _app = Routes()
 
     #: Carries out commands.
-    engine: Engine
+    engine: Door
     #: Decodes bodies.
     wire: Wire
     #: The clock for waits, time-outs and pauses.

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..core import commands as c
 from ..core.errors import AccessDenied
-from ..engine.door import Engine
+from ..engine.door import Door
 from ..http.problem import Problem
 from ..http.request import JobRequest
 from ..wire.long_bodies import MOST_BULK_VALUES
@@ -31,7 +31,7 @@ _IS_WRONG: Final = "The admin key is wrong; send the server's in X-Admin-Key."
 class Keys:
     """Reads the keys of requests, checks the admin key, and counts wrong keys."""
 
-    engine: Engine
+    engine: Door
     #: If set, X-Admin-Key opens every queue, and some calls require it.
     admin_key: bytes | None
     #: Throttles addresses that send wrong keys.
@@ -87,7 +87,7 @@ class Keys:
     async def check_named(self, request: JobRequest, access: Access) -> bool:
         """
         Whether the query names a queue. If so, check that the key opens the queue; the name is logged if it does not.
-        Raises BadInput, and the errors of Engine.ask.
+        Raises BadInput, and the errors of Door.ask.
         """
         if b"queueName" not in request.args:
             return False

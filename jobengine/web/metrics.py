@@ -20,7 +20,7 @@ from ..core.durations import EXPORTED, cumulated
 from ..core.errors import QueueNotFound
 from ..core.model import State
 from ..core.stats import FailureCounts, GroupReport, QueueTotals, Spread
-from ..engine.door import Engine, Figure, FigureKind, Unavailable
+from ..engine.door import Door, Figure, FigureKind, Unavailable
 from ..http.access_log import Line
 
 A = TypeVar("A")
@@ -348,7 +348,7 @@ _TOTALS: Final = {
 
 
 async def scrape(
-    metrics: Metrics, engine: Engine, connections: int, pause: Callable[[], Awaitable[None]], clock: IReactorTime
+    metrics: Metrics, engine: Door, connections: int, pause: Callable[[], Awaitable[None]], clock: IReactorTime
 ) -> bytes:
     """
     All metrics, in Prometheus's format; `connections` is the number of open connections.
@@ -364,7 +364,7 @@ async def scrape(
     return metrics.text(await engine.figures(), connections) + queues.text()
 
 
-async def _of_queues(engine: Engine, pause: Callable[[], Awaitable[None]], clock: IReactorTime) -> QueueMetrics:
+async def _of_queues(engine: Door, pause: Callable[[], Awaitable[None]], clock: IReactorTime) -> QueueMetrics:
     queues, with_flow, with_failures = QueueMetrics(), list[str](), list[str]()
     command = c.CountQueues()
     while page := await _answer(engine, command, clock):
@@ -388,6 +388,6 @@ async def _of_queues(engine: Engine, pause: Callable[[], Awaitable[None]], clock
     return queues
 
 
-def _answer(engine: Engine, command: c.Command[A], clock: IReactorTime) -> "Deferred[A]":
+def _answer(engine: Door, command: c.Command[A], clock: IReactorTime) -> "Deferred[A]":
     """The engine's answer, if it comes in time."""
     return Deferred.fromCoroutine(engine.ask(command)).addTimeout(_PATIENCE, clock)

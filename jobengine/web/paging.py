@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ..core import commands as c
 from ..core.model import Job, State
-from ..engine.door import Engine
+from ..engine.door import Door
 from ..wire.requests import Access
 from ..wire.responses import Holder
 
@@ -18,7 +18,7 @@ _PAGE_BYTES: Final = 8 << 20
 _COUNTED_AT_ONCE: Final = 500
 
 
-async def filled_page(engine: Engine, command: c.ListJobs, pause: Callable[[], Awaitable[None]]) -> c.Page:
+async def filled_page(engine: Door, command: c.ListJobs, pause: Callable[[], Awaitable[None]]) -> c.Page:
     """Fill a page with the requested number of jobs: the engine examines some jobs at a time, and not all may match."""
     jobs: list[Job] = []
     size = 0
@@ -55,7 +55,7 @@ class Holders:
             holder.last_updated = max(holder.last_updated, job.updated)
 
 
-async def count_holders(engine: Engine, command: c.ListJobs, pause: Callable[[], Awaitable[None]]) -> list[Holder]:
+async def count_holders(engine: Door, command: c.ListJobs, pause: Callable[[], Awaitable[None]]) -> list[Holder]:
     """Count the jobs of each worker; each page shows the queue at the time of reading."""
     holders = Holders()
     while True:

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from ..core import commands as c
 from ..core.errors import AccessDenied
 from ..core.model import Job
-from ..engine.door import Engine
+from ..engine.door import Door
 from ..http.request import JobRequest
 
 C = TypeVar("C", bound=c.Command[Any] | c.MoveMatching)
@@ -68,7 +68,7 @@ def note_job(request: JobRequest, job: Job) -> None:
 class RequestLog:
     """Adds details to the log lines of requests, and caches the roles and ids of their keys."""
 
-    _engine: Engine
+    _engine: Door
     #: The monotonic clock, in seconds.
     _now: Callable[[], float]
     #: When each entry expires, and what to log, by queue and hash of the key. The keys themselves are not kept.

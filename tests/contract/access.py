@@ -10,7 +10,7 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core import errors as e
 from jobengine.core.model import Defaults, Role, State
-from jobengine.engine.door import Engine
+from jobengine.engine.door import Door
 from tests.contract.asking import ANY_UID, KEY, Asker, Contract, every_question, new_job
 from tests.contract.world import World
 from tests.core import test_access
@@ -44,7 +44,7 @@ class AccessContract(Contract):
     def test_the_contract_covers_every_command_and_method_of_an_engine(self, world: World) -> None:
         asked = every_question(world.engine)
         assert {type(command) for _, command, _ in asked} == {*kinds(), c.Claims, c.MoveMatching}
-        verbs = {name for name in vars(Engine) if not name.startswith("_")}
+        verbs = {name for name in vars(Door) if not name.startswith("_")}
         life = {"open", "start", "abandon", "release", "stop", "readiness", "figures", "wall_clock_was_set"}
         of_no_queue = {"backup", "check_storage"}
         assert {verb.__name__ for verb, _, _ in asked} == verbs - life - of_no_queue

@@ -10,7 +10,7 @@ from jobengine.core import commands as c
 from jobengine.core.ageing import Order
 from jobengine.core.model import Defaults, EventBatch, Job, Position, Queue, Role, State
 from jobengine.core.sorting import Sort
-from jobengine.engine.door import Engine, Watched
+from jobengine.engine.door import Door, Watched
 from tests.contract.world import World
 from tests.core.test_rules import batch_commands, schedule_commands
 from tests.pending import Pending
@@ -158,7 +158,7 @@ def new_job(queue: str = "q", key: bytes = KEY, **spec: Any) -> c.AddJobs:
     return c.AddJobs(queue=queue, access_key=key, jobs=(job,), defaults=Defaults())
 
 
-def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str = ANY_UID) -> list[Verb]:
+def every_question(engine: Door, queue: str = "q", key: bytes = KEY, uid: str = ANY_UID) -> list[Verb]:
     """Every command about a queue, with every method that takes the command; by default the job does not exist."""
     named: dict[str, Any] = {"queue": queue, "access_key": key}
     done = c.Changes(state=State.QUEUED)

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from jobengine.core.commands import Claimed, ClaimResult, Claims, Peek
-from jobengine.engine.door import Engine
-from jobengine.engine.local.engine import LocalEngine
+from jobengine.engine.door import Door
 from tests.contract.asking import Asker
 from tests.contract.suite import EngineContract
 from tests.contract.world import World
@@ -16,7 +15,7 @@ from tests.doubles import CountedIds, Stepped, Wrapping, make_engine, start
 
 
 class LocalWorld(World):
-    """A LocalEngine on a file, with a simulated clock."""
+    """The engine on a file, with a simulated clock."""
 
     def __init__(self, path: Path, **parts: Any) -> None:
         super().__init__()
@@ -26,11 +25,11 @@ class LocalWorld(World):
 
     def _start(self) -> None:
         self._writer = Stepped()
-        self._local: LocalEngine = make_engine(self._path, self._clock, thread=self._writer, **self._parts)
+        self._local = make_engine(self._path, self._clock, thread=self._writer, **self._parts)
         start(self._local, lambda: self._run_until(lambda: self._local.executor.started))
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Door:
         return self._local
 
     def settle(self) -> None:
@@ -64,7 +63,7 @@ class LocalWorld(World):
 
 @pytest.mark.parametrize("sync_interval", [0, 0.05], ids=["commit", "interval"])
 class TestLocalEngine(EngineContract):
-    """LocalEngine, with a writer thread that does not finish at once."""
+    """Engine, with a writer thread that does not finish at once."""
 
     @pytest.fixture
     def world(self, tmp_path: Path, sync_interval: float) -> Iterator[LocalWorld]:

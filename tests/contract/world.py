@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from jobengine.engine.door import Engine
+from jobengine.engine.door import Door
 from tests.doubles import new_clock
 from tests.pending import Pending
 
@@ -22,7 +22,7 @@ class World(ABC):
 
     @property
     @abstractmethod
-    def engine(self) -> Engine:
+    def engine(self) -> Door:
         """The engine, without any queues."""
 
     @abstractmethod

@@ -8,8 +8,8 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.facts import Fact
 from jobengine.core.model import SECOND
-from jobengine.engine.local.tables.snapshot import Snapshot
-from jobengine.engine.local.tables.state import Tables
+from jobengine.engine.tables.snapshot import Snapshot
+from jobengine.engine.tables.state import Tables
 from tests.core.worlds import World, picture
 from tests.graphs import Graphs, run
 

@@ -13,9 +13,9 @@ from jobengine.core.failures import MOST_GROUPS, Alike, FoundPage, failure_of, f
 from jobengine.core.fingerprints import fingerprint
 from jobengine.core.model import Attempt, Job, Notes, Rank, Standing, State
 from jobengine.core.places import Place
-from jobengine.engine.local.tables import failure_index
-from jobengine.engine.local.tables.failure_index import FailureIndex
-from jobengine.engine.local.tables.sorted_list import SortedList
+from jobengine.engine.tables import failure_index
+from jobengine.engine.tables.failure_index import FailureIndex
+from jobengine.engine.tables.sorted_list import SortedList
 from tests.core.worlds import KEY, NOW, World, spec_of
 
 _FINGERPRINTS = ("a", "b", "c")

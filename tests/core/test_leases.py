@@ -4,7 +4,7 @@ import pytest
 
 from jobengine.core.errors import ClaimRequired, LeaseLost, LeaseRequired
 from jobengine.core.model import State
-from jobengine.engine.local.tables.state import latest_change
+from jobengine.engine.tables.state import latest_change
 from tests.core.worlds import NOW, World, picture
 
 

@@ -16,13 +16,13 @@ from jobengine.core.errors import DomainError
 from jobengine.core.model import Defaults, Grant, Job, Role, State
 from jobengine.core.schedules import ScheduledJob
 from jobengine.core.sorting import Sort
-from jobengine.engine.local.tables.queue_table import QueueTable
-from jobengine.engine.local.tables.state import Tables
 from jobengine.engine.postgres.batch.begin import Now
 from jobengine.engine.postgres.batch.loaded import LoadedTables
 from jobengine.engine.postgres.batch.pages import PageRows
 from jobengine.engine.postgres.batch.plan import PlannedPart
 from jobengine.engine.postgres.batch.tables import LoadedTable, NotLoaded
+from jobengine.engine.tables.queue_table import QueueTable
+from jobengine.engine.tables.state import Tables
 from tests.core.test_rules import batch_commands, every_command, kinds, schedule_commands
 from tests.core.worlds import KEY, World
 from tests.doubles import CountedIds, NoActivity

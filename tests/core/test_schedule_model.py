@@ -15,8 +15,8 @@ from jobengine.core.errors import ScheduleNotFound, ScheduleRunning
 from jobengine.core.facts import ClockSet, ItemSet, JobAdded, JobRemoved
 from jobengine.core.model import State
 from jobengine.core.schedules import FIRINGS, IfRunning, Missed, Schedule, ScheduledJob, Settings, schedule_of
-from jobengine.engine.local.tables.snapshot import Snapshot
-from jobengine.engine.local.tables.state import Tables
+from jobengine.engine.tables.snapshot import Snapshot
+from jobengine.engine.tables.state import Tables
 from tests.core.worlds import EDGE, KEY, World, picture
 from tests.debian_cron import fired, year
 

@@ -14,11 +14,11 @@ from jobengine.core.commands import Changes, Filter, ListJobs, NewJob, UpdateJob
 from jobengine.core.facts import Fact
 from jobengine.core.model import Position, State
 from jobengine.core.sorting import Sort, position
-from jobengine.engine.local.gradual_free import dismantle
-from jobengine.engine.local.tables import sorted_list as sorted_blocks
-from jobengine.engine.local.tables.queue_table import QueueTable
-from jobengine.engine.local.tables.sorted_list import SortedList
-from jobengine.engine.local.tables.state import Tables
+from jobengine.engine.gradual_free import dismantle
+from jobengine.engine.tables import sorted_list as sorted_blocks
+from jobengine.engine.tables.queue_table import QueueTable
+from jobengine.engine.tables.sorted_list import SortedList
+from jobengine.engine.tables.state import Tables
 from tests.core.random_facts import facts
 from tests.core.worlds import KEY, World, picture
 

@@ -35,11 +35,11 @@ from jobengine.core.retention import retention
 from jobengine.core.schedules import SCHEDULE, Edge, ScheduleCounts, schedule_of
 from jobengine.core.sorting import position
 from jobengine.core.unique_rule import Until
-from jobengine.engine.local.tables.group import Group, GroupExtras
-from jobengine.engine.local.tables.queue_table import QueueTable, WallClock
-from jobengine.engine.local.tables.sort_index import SortIndex
-from jobengine.engine.local.tables.state import Tables
-from jobengine.engine.local.tables.turns import Turns
+from jobengine.engine.tables.group import Group, GroupExtras
+from jobengine.engine.tables.queue_table import QueueTable, WallClock
+from jobengine.engine.tables.sort_index import SortIndex
+from jobengine.engine.tables.state import Tables
+from jobengine.engine.tables.turns import Turns
 from jobengine.timetable import TIMETABLE
 from tests.doubles import START, CountedIds, NoActivity
 

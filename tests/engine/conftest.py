@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.local.engines import Desk
+from tests.engine.engines import Desk
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from jobengine.core.model import Job, JobEvent, Standing, State
 from jobengine.engine.event_feed import _BACKLOG, _KEPT, _PIECE, Feed, Watcher
 from tests.core.worlds import spec_of
 from tests.doubles import CountedIds
-from tests.engine.local.engines import KEY, Desk
-from tests.engine.local.test_durability import FULL
+from tests.engine.engines import KEY, Desk
+from tests.engine.test_durability import FULL
 from tests.pending import Pending
 
 

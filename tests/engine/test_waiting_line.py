@@ -6,7 +6,7 @@ from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, QueueNotFound
 from jobengine.core.model import Defaults, Role, State
 from tests.core.test_tags import Counted
-from tests.engine.local.engines import KEY, Desk
+from tests.engine.engines import KEY, Desk
 from tests.pending import Pending
 
 #: The number of jobs of each kind, and of waiters.

@@ -19,7 +19,7 @@ from jobengine.core.facts import Fact
 from jobengine.core.flow import GATE, GROUP, Flow, Gate, GroupSettings, Limits
 from jobengine.core.model import Context, Notes, Queue, Rare, Spec, Standing, State
 from jobengine.core.schedules import Firing, IfRunning, Missed, Schedule, ScheduledJob, Settings, schedule_of
-from jobengine.engine.local.tables.state import Tables
+from jobengine.engine.tables.state import Tables
 from jobengine.storage.errors import NewerFormat
 from tests.doubles import make_engine, new_clock, start
 from tests.golden.facts import (

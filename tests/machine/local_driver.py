@@ -1,4 +1,4 @@
-"""Makes the plain model's calls to a LocalEngine."""
+"""Makes the plain model's calls to a Engine."""
 
 import shutil
 from collections.abc import Coroutine
@@ -19,7 +19,7 @@ from jobengine.core.moves import Pace
 from jobengine.core.stats import GroupReport
 from jobengine.core.unique_rule import Debounce, IfInProgress, IfQueued, UniqueRule, Until
 from jobengine.core.wall_time import shown
-from jobengine.engine.local.engine import LocalEngine
+from jobengine.engine.engine import Engine
 from tests.core.worlds import picture
 from tests.doubles import CountedIds, make_engine, new_clock, start
 from tests.machine.jobs import Asked, Rule
@@ -131,7 +131,7 @@ def group_of(report: GroupReport) -> dict[str, Any]:
     }
 
 
-def served_in(engine: LocalEngine, name: str) -> tuple[int, dict[str | None, int]]:
+def served_in(engine: Engine, name: str) -> tuple[int, dict[str | None, int]]:
     """The number of the last claim, and for each group the number of the last claim that served it."""
     turns = engine.executor.tables.queues[name].turns
     # Only groups in fair order know it.
@@ -165,7 +165,7 @@ def changes_of(changes: dict[str, Any]) -> c.Changes:
 
 @define(eq=False)
 class LocalDriver:
-    """A LocalEngine in this process, on a real file and with a simulated clock."""
+    """A Engine in this process, on a real file and with a simulated clock."""
 
     folder: Path
     #: Times are in milliseconds, leases are shown, and callers can disconnect before their answer.
@@ -175,7 +175,7 @@ class LocalDriver:
     ahead: int = 0
     new_id: CountedIds = field(factory=CountedIds)
     path: Path = field(init=False)
-    engine: LocalEngine = field(init=False)
+    engine: Engine = field(init=False)
     _names: "count[int]" = field(factory=count)
 
     def __attrs_post_init__(self) -> None:

@@ -2,7 +2,7 @@
 A queue of the plain model, and which of its jobs a claim gets.
 
 Limits and the order of groups are computed from the list of jobs each time: there are no counters. Rates are left out:
-tests/engine/local/test_rates.py judges them.
+tests/engine/test_rates.py judges them.
 """
 
 from collections import Counter

@@ -5,7 +5,7 @@ from typing import Final
 from .mutant import Mutant
 
 _RULES: Final = "jobengine/core/dependants.py"
-_INDEX: Final = "jobengine/engine/local/tables/dependants.py"
+_INDEX: Final = "jobengine/engine/tables/dependants.py"
 _JUDGE: Final = (
     "tests/core/test_dependency_model.py::test_jobs_run_when_their_dependencies_are_met_and_no_job_waits_without_reason"
 )
@@ -38,7 +38,7 @@ OF_DEPENDENCIES: Final = (
     Mutant(
         "dependency-kept",
         "that a finished job is kept while an unfinished one depends on it",
-        "jobengine/engine/local/tables/batch_index.py",
+        "jobengine/engine/tables/batch_index.py",
         "(spec.uid in self.needed or (spec.rare.batch is not None and not standing.shift))",
         "spec.rare.batch is not None and not standing.shift",
         ("tests/core/test_dependencies.py::test_a_finished_job_is_kept_until_its_dependants_are_finished",),

@@ -4,7 +4,7 @@ from typing import Final
 
 from .mutant import Mutant
 
-_INDEX: Final = "jobengine/engine/local/tables/failure_index.py"
+_INDEX: Final = "jobengine/engine/tables/failure_index.py"
 _FINGERPRINTS: Final = "jobengine/core/fingerprints.py"
 
 OF_FAILURES: Final = (

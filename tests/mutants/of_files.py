@@ -275,7 +275,7 @@ OF_FILES: Final = (
         _COMMITTER,
         "            return self._flying.wait()\n",
         "            return None\n",
-        ("tests/engine/local/test_durability.py::test_no_answer_is_based_on_data_that_is_not_on_disk",),
+        ("tests/engine/test_durability.py::test_no_answer_is_based_on_data_that_is_not_on_disk",),
     ),
     Mutant(
         "retry-without-room",

@@ -4,18 +4,18 @@ from typing import Final
 
 from .mutant import Mutant
 
-_TURNS: Final = "jobengine/engine/local/tables/turns.py"
+_TURNS: Final = "jobengine/engine/tables/turns.py"
 _FAIRNESS: Final = "tests/core/test_fairness.py::"
 
 OF_GROUPS: Final = (
     Mutant(
         "group-limit",
         "that no group has more jobs in progress than its limit",
-        "jobengine/engine/local/tables/group.py",
+        "jobengine/engine/tables/group.py",
         "(self.running >= cap and",
         "(self.running > cap and",
         (
-            "tests/engine/local/tables/test_one_of_each.py::test_claims_with_and_without_the_shortcut_for_one_job_of_each_group_get_the_same_jobs",
+            "tests/engine/tables/test_one_of_each.py::test_claims_with_and_without_the_shortcut_for_one_job_of_each_group_get_the_same_jobs",
         ),
     ),
     Mutant(
@@ -58,11 +58,9 @@ OF_GROUPS: Final = (
     Mutant(
         "clock-set-back",
         "that a clock which is set back during a stop holds no rate for longer",
-        "jobengine/engine/local/tables/state.py",
+        "jobengine/engine/tables/state.py",
         "gate.marks[-1][1] for gate in gates if gate.marks",
         "0 for gate in gates if gate.marks",
-        (
-            "tests/engine/local/test_clock_steps.py::test_setting_the_clock_back_while_no_server_runs_extends_no_rate_window",
-        ),
+        ("tests/engine/test_clock_steps.py::test_setting_the_clock_back_while_no_server_runs_extends_no_rate_window",),
     ),
 )

@@ -4,7 +4,7 @@ from typing import Final
 
 from .mutant import Mutant
 
-_EXECUTOR: Final = "jobengine/engine/local/executor.py"
+_EXECUTOR: Final = "jobengine/engine/executor.py"
 _ACCESS: Final = "jobengine/core/access.py"
 _STRICT_JSON: Final = "jobengine/wire/strict_json.py"
 _CHANNEL: Final = "jobengine/http/channel.py"
@@ -17,10 +17,10 @@ OF_REQUESTS: Final = (
     Mutant(
         "put-back",
         "that a job claimed for a client who has gone is put back",
-        "jobengine/engine/local/engine.py",
+        "jobengine/engine/engine.py",
         "                self.executor.put_back(outcome.get().jobs)\n",
         "                pass\n",
-        ("tests/engine/local/test_waiters.py::test_a_job_for_a_waiter_that_leaves_unanswered_goes_to_the_next_waiter",),
+        ("tests/engine/test_waiters.py::test_a_job_for_a_waiter_that_leaves_unanswered_goes_to_the_next_waiter",),
     ),
     Mutant(
         "roll-back",
@@ -28,17 +28,15 @@ OF_REQUESTS: Final = (
         _EXECUTOR,
         "            self.tables.restore(change.effects)\n",
         "            pass\n",
-        (
-            "tests/engine/local/test_durability.py::test_on_a_full_disk_changes_are_refused_and_reads_show_what_is_on_disk",
-        ),
+        ("tests/engine/test_durability.py::test_on_a_full_disk_changes_are_refused_and_reads_show_what_is_on_disk",),
     ),
     Mutant(
         "monotonic-clock",
         "that leases and delays count elapsed time, however the wall clock is set",
-        "jobengine/engine/local/clock.py",
+        "jobengine/engine/clock.py",
         "        return int(self.clock.seconds() * 1000) + self._origin\n",
         "        return self.wall()\n",
-        ("tests/engine/local/test_clock_steps.py::test_setting_the_clock_neither_shortens_nor_extends_a_time_span",),
+        ("tests/engine/test_clock_steps.py::test_setting_the_clock_neither_shortens_nor_extends_a_time_span",),
     ),
     Mutant(
         "all-or-nothing-claim",

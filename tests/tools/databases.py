@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, QueueCreated
 from jobengine.core.model import Job, Queue, Standing, State
-from jobengine.engine.local.tables.queue_table import QueueTable
-from jobengine.engine.local.tables.state import Tables
+from jobengine.engine.tables.queue_table import QueueTable
+from jobengine.engine.tables.state import Tables
 from jobengine.storage.journal import Journal
 from tests.core.worlds import spec_of
 from tests.doubles import QUICK_KDF, SECRET

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jobengine.core.fact_codec import encode
 from jobengine.core.facts import Fact, JobAdded, JobChanged
 from jobengine.core.model import Standing, State
-from jobengine.engine.local.tables.state import Tables
+from jobengine.engine.tables.state import Tables
 from jobengine.tools.job_counts import REMOVED, JobCounts, counts_in, live_bytes
 from jobengine.tools.live_records import LiveRecords
 from tests.core.random_facts import facts

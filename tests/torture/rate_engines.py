@@ -10,7 +10,7 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from jobengine.core import commands as c
-from jobengine.engine.door import Engine
+from jobengine.engine.door import Door
 from tests.doubles import CountedIds, new_clock
 from tests.engine.postgres.world import PostgresWorld
 from tests.machine.local_driver import LocalDriver
@@ -29,7 +29,7 @@ class Engines(Protocol):
     def clock(self) -> Clock:
         """The monotonic clock."""
 
-    def engine(self) -> Engine:
+    def engine(self) -> Door:
         """One of the engines."""
 
     def begin(self, question: Any) -> Pending:
@@ -71,7 +71,7 @@ class OnFile:
     def clock(self) -> Clock:
         return self.driver.clock
 
-    def engine(self) -> Engine:
+    def engine(self) -> Door:
         return self.driver.engine
 
     def begin(self, question: Any) -> Pending:
@@ -119,7 +119,7 @@ class OnPostgres:
         self.worlds = [PostgresWorld(self.url, clock=self.clock, new_id=new_id) for _ in range(2)]
         self.advance(61_000)
 
-    def engine(self) -> Engine:
+    def engine(self) -> Door:
         return self.chance.choice(self.worlds).engine
 
     def begin(self, question: Any) -> Pending:

@@ -282,7 +282,7 @@ class CheckKey(QueueCommand[Grant], frozen=True, kw_only=True):
 
 
 class Subscribe(QueueCommand[Queue], frozen=True, kw_only=True):
-    """Watch the events of a queue; Engine.watch yields them."""
+    """Watch the events of a queue; Door.watch yields them."""
 
     roles = READERS
     reads = True

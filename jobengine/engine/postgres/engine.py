@@ -67,7 +67,7 @@ _FIRED_TOGETHER: Final = 50
 
 @define(kw_only=True, eq=False)
 class PostgresEngine:
-    """The Engine (see jobengine.engine.door) that keeps its jobs in PostgreSQL."""
+    """The Door (see jobengine.engine.door) that keeps its jobs in PostgreSQL."""
 
     #: A connection string or URL; it may hold a password.
     url: str = field(repr=False)

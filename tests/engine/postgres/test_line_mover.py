@@ -12,7 +12,7 @@ from jobengine.core import commands as c
 from jobengine.core.ageing import Order
 from jobengine.core.commands.ordering import MoveInLine
 from jobengine.core.model import Defaults
-from jobengine.engine.door import Engine, Unavailable
+from jobengine.engine.door import Door, Unavailable
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.engine import PostgresEngine
 from tests.contract.asking import KEY, Asker
@@ -98,7 +98,7 @@ def test_only_one_server_at_a_time_gives_jobs_their_new_places_in_line(
     database.clear()
     clock = new_clock()
     first, second = PostgresWorld(database.url, clock=clock), PostgresWorld(database.url, clock=clock)
-    carry_out, movers = PostgresEngine.ask, list[Engine]()
+    carry_out, movers = PostgresEngine.ask, list[Door]()
 
     async def hindered(self: PostgresEngine, command: c.Command[Any]) -> Any:
         if isinstance(command, MoveInLine):

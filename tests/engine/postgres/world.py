@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from jobengine.engine.door import Engine
+from jobengine.engine.door import Door
 from jobengine.engine.ids import ordered_uuid
 from jobengine.engine.postgres.batch.begin import Machine
 from jobengine.engine.postgres.batch.session import Session
@@ -89,7 +89,7 @@ class PostgresWorld(World):
         self.settle()
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Door:
         return self._postgres
 
     @property

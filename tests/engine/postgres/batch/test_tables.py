@@ -11,11 +11,11 @@ from jobengine.core.effects import QueueEffect
 from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from jobengine.core.model import FINISHED, Job, Queue, Standing, State
 from jobengine.core.required_rows import Needs, ReadyOf
-from jobengine.engine.local.tables.queue_table import QueueTable
-from jobengine.engine.local.tables.state import Tables
 from jobengine.engine.postgres.batch.begin import Now
 from jobengine.engine.postgres.batch.loaded import LoadedTables
 from jobengine.engine.postgres.batch.tables import LoadedTable
+from jobengine.engine.tables.queue_table import QueueTable
+from jobengine.engine.tables.state import Tables
 from tests.core.random_facts import facts
 from tests.core.worlds import MINUTE, NOW, spec_of
 

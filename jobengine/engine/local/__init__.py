@@ -1,1 +1,0 @@
-"""The engine on a file: tables in memory, and a journal."""
