@@ -48,8 +48,12 @@ class Stalled(StorageError):
     """The file can't be written now. It ends with its last whole frame, and can be written when the cause is gone."""
 
 
-class NoRoom(Stalled):
+class NoRoom(Stalled, OSError):
     """A write failed for lack of room."""
+
+
+class DatabaseAway(Stalled, OSError):
+    """PostgreSQL can't be reached, or refuses writes now."""
 
 
 class FileChanged(Stalled):
@@ -58,3 +62,11 @@ class FileChanged(Stalled):
 
 class StorageBroken(StorageError):
     """A write or sync failed, and the contents of the file on disk are unknown: nothing more may be written."""
+
+
+class LeadLost(StorageBroken, OSError):
+    """Another server leads: this one may write nothing more."""
+
+
+class CommitsLost(LeadLost):
+    """The database has lost what it had acknowledged: whoever leads has to read it again."""

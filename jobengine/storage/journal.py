@@ -399,6 +399,8 @@ class Journal:
         except StorageBroken:
             self._broken = True
             raise
+        except Stalled:
+            raise
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise NoRoom(f"the database can't grow: {error.strerror}") from error
