@@ -43,6 +43,7 @@ ALLOWED = {
     "http": {"http"},
     "timetable": {"core.errors", "core.schedules"},
     "wire": {"wire", "core", "timetable"},
+    "cluster": {"cluster", "engine.door", "core", "storage", "http", "timetable"},
     "engine.door": {"core"},
     "engine.threads": {"storage.committer"},
     "engine": {"engine", *SHARED, "core", "storage", "timetable"},

@@ -91,7 +91,7 @@ class Context(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
 NO_CONTEXT: Final = Context()
 
 
-class Rare(Value, frozen=True, kw_only=True):
+class Rare(Value, frozen=True, kw_only=True, omit_defaults=True):
     """The parts of a spec that few jobs have: one field of Spec, so that they cost other jobs nothing."""
 
     #: While the job holds this key, no second job with the key is added; see `unique`.
@@ -146,7 +146,7 @@ def shared_rare(author: str | None = None, group: str | None = None, batch: str 
     return found
 
 
-class Spec(Value, frozen=True, kw_only=True):
+class Spec(Value, frozen=True, kw_only=True, omit_defaults=True):
     """The fixed part of a job, as requested. Only a client changes it."""
 
     #: A UUID as text, unique within the queue.
@@ -205,7 +205,7 @@ class Attempt(Value, frozen=True, kw_only=True, array_like=True):
     fingerprint: str | None = None
 
 
-class Notes(Value, frozen=True, kw_only=True):
+class Notes(Value, frozen=True, kw_only=True, omit_defaults=True):
     """What workers and clients report about a job; most jobs have none."""
 
     #: The progress, 0 to 100, or None if none was reported.
@@ -235,7 +235,7 @@ class Notes(Value, frozen=True, kw_only=True):
 NO_NOTES: Final = Notes()
 
 
-class Standing(Value, frozen=True, kw_only=True):
+class Standing(Value, frozen=True, kw_only=True, omit_defaults=True):
     """The changing part of a job: where the job is in its life, who holds it, and what was reported about it."""
 
     #: Where the job is in its life.

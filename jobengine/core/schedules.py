@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from hashlib import blake2b
 from itertools import count, islice, takewhile
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 from uuid import UUID
 
 from attrs import frozen
@@ -38,6 +38,7 @@ MOST_MISSED: Final = 1_000
 ON_TIME: Final = 60 * SECOND
 
 
+@runtime_checkable
 class Calendar(Protocol):
     """Reads cron lines and time zones."""
 

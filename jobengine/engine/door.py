@@ -35,6 +35,13 @@ class Starting(Unavailable):
     """The engine is still reading the database; nothing was carried out."""
 
 
+class NoLead(Unavailable):
+    """No server leads, or it can't be reached; no change was carried out, and the request can be repeated."""
+
+    def __init__(self, text: str = "No server leads now, or it changes; nothing was carried out. Try again.") -> None:
+        super().__init__(text)
+
+
 class Busy(Unavailable):
     """Too many commands are in progress; no part of this one was carried out."""
 

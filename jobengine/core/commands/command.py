@@ -22,7 +22,7 @@ __all__ = ["AllQueues", "Command", "QueueCommand", "UseQueue"]
 A_co = TypeVar("A_co", covariant=True)
 
 
-class Command(Value, Generic[A_co], frozen=True, kw_only=True):
+class Command(Value, Generic[A_co], frozen=True, kw_only=True, omit_defaults=True):
     """A request to an engine, to read or to change; A_co is the type of its answer."""
 
     #: Whether the command changes nothing: then an engine locks no job for it, and writes nothing.

@@ -15,7 +15,7 @@ from ..wall_time import shown
 __all__ = ["Added", "NewJob"]
 
 
-class NewJob(Value, frozen=True, kw_only=True):
+class NewJob(Value, frozen=True, kw_only=True, omit_defaults=True):
     """A job to be added; None stands for the default of the queue or the server."""
 
     #: See Spec.

@@ -1,0 +1,1 @@
+"""Servers that share a database: one leads, the others send it the commands of their clients."""
