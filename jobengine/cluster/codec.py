@@ -70,7 +70,7 @@ def _error_class(name: str) -> type[Exception] | None:
     return next((one for kind in kinds for one in _below(kind) if one.__name__ == name), None)
 
 
-def _below(kind: type) -> Iterator[type]:
+def _below(kind: Any) -> Iterator[Any]:
     yield kind
     for derived in kind.__subclasses__():
         yield from _below(derived)

@@ -19,6 +19,7 @@ from msgspec.msgpack import Decoder, Encoder
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -38,10 +39,10 @@ MESSAGE: Final = 64 << 20
 _FULL: Final = 256 << 10
 #: How many records are encrypted in one turn, which takes about a millisecond.
 _AT_ONCE: Final = 8
-#: The seconds until a connection without a hello is closed, between pings, and until a silent link is dropped.
+#: The seconds until a connection without a hello is closed, and between pings; how many pings a silent link lasts.
 GREETING_SECONDS: Final = 5.0
 PING_SECONDS: Final = 1.0
-SILENT_SECONDS: Final = 5.0
+SILENT_PINGS: Final = 5
 #: The flag at the beginning of a record.
 _MORE, _LAST, _PING = b"m", b"l", b"p"
 #: Sent instead of a hello to a follower with another key; the follower only shows it.
@@ -135,7 +136,7 @@ class SealedLink(Int32StringReceiver):
     """One side of a connection; a subclass does its part of the handshake."""
 
     MAX_LENGTH = _GREETING
-    disconnecting = False
+    transport: Any
 
     def __init__(self, identity: Identity, user: User, clock: IReactorTime, random: Callable[[int], bytes] = urandom):
         self.identity, self.user, self.clock, self._random = identity, user, clock, random
@@ -152,6 +153,9 @@ class SealedLink(Int32StringReceiver):
         self._is_paused = False
         self._flushing: Any = None
         self._timer: Any = None
+        #: How many pings were due since something came, and whether anything was sent since the last.
+        self._silent = 0
+        self._has_sent = False
         self._sealing: _Seal | None = None
         self._opening: _Seal | None = None
 
@@ -194,7 +198,7 @@ class SealedLink(Int32StringReceiver):
         except (CryptoError, ValueError):
             self._not_opened(string)
             return
-        self._heard = self.clock.seconds()
+        self._silent = 0
         if self.peer is None:
             self._greeted(record)
         else:
@@ -275,7 +279,19 @@ class SealedLink(Int32StringReceiver):
         if self._flushing is None:
             self._flushing = self.clock.callLater(0, self._flush)
 
+    def finish(self, reason: str) -> None:
+        """Write all that was sent, then close the connection."""
+        if self.peer is not None and not self._is_closed:
+            self._is_paused = False
+            self._flush()
+            while self._messages:
+                self._pump()
+                self._is_paused = False
+        self.end(reason, abort=False)
+
     def _flush(self) -> None:
+        if self._flushing is not None and self._flushing.active():
+            self._flushing.cancel()
         self._flushing = None
         self.turn += 1
         items, self._items = self._items, []
@@ -306,7 +322,7 @@ class SealedLink(Int32StringReceiver):
 
     def _write(self, record: bytes) -> None:
         assert self._sealing is not None
-        self._sent = self.clock.seconds()
+        self._has_sent = True
         self.sendString(self._sealing.close(record))
 
     def pauseProducing(self) -> None:
@@ -323,15 +339,17 @@ class SealedLink(Int32StringReceiver):
     # Keeping alive, and the end
 
     def _ping(self) -> None:
-        now = self.clock.seconds()
-        if now - self._heard >= SILENT_SECONDS:
+        # Pings are counted, not seconds: after a pause of this process, what came meanwhile is yet to be read.
+        self._silent += 1
+        if self._silent > SILENT_PINGS:
             self.end("the server there is silent")
             return
-        if now - self._sent >= PING_SECONDS and not self._is_paused:
+        if not self._has_sent and not self._is_paused:
             self._write(_PING)
+        self._has_sent = False
         self._timer = self.clock.callLater(PING_SECONDS, self._ping)
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, *, abort: bool = True) -> None:
         """Close the connection, for a reason that operators understand."""
         if self._is_closed:
             return
@@ -340,15 +358,16 @@ class SealedLink(Int32StringReceiver):
         for timer in (self._timer, self._flushing):
             if timer is not None and timer.active():
                 timer.cancel()
-        if self.peer is None:
-            self.transport.loseConnection()
-        else:
-            # What waits to be written can't be read by a silent or false peer.
+        if self.peer is not None:
             self.transport.unregisterProducer()
+        if self.peer is not None and abort:
+            # A silent or false peer does not read what waits to be written.
             self.transport.abortConnection()
+        else:
+            self.transport.loseConnection()
         self.user.link_lost(self, reason)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self._is_closed:
             self.end(self._reason or f"the connection was closed: {reason.getErrorMessage()}")
 

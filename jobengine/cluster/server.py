@@ -111,6 +111,16 @@ class Doorkeeper:
             self._cancel(number)
 
 
+class _Factory(Factory):
+    noisy = False
+
+    def __init__(self, accept: Callable[[], LeadLink | None]) -> None:
+        self._accept = accept
+
+    def buildProtocol(self, _address: object) -> LeadLink | None:
+        return self._accept()
+
+
 async def _awaited(answer: Awaitable[Any]) -> Any:
     return await answer
 
@@ -140,12 +150,10 @@ class LinkServer:
 
     def factory(self) -> Factory:
         """A factory of the lead's side of links."""
-        factory = Factory()
-        factory.noisy = False
-        factory.buildProtocol = self._protocol
-        return factory
+        return _Factory(self.accept)
 
-    def _protocol(self, _address: object) -> LeadLink | None:
+    def accept(self) -> LeadLink | None:
+        """The lead's side of a new connection; None if there are too many strangers."""
         if len(self._strangers) >= STRANGERS:
             return None
         link = LeadLink(self._identity, self, self._clock)
@@ -158,8 +166,9 @@ class LinkServer:
 
     def link_items(self, link: SealedLink, items: list[Item]) -> None:
         keeper = self._keepers.get(link)
-        for call in items if keeper is not None else ():
-            keeper.carry_out(call)
+        if keeper is not None:
+            for call in items:
+                keeper.carry_out(call)
 
     def link_lost(self, link: SealedLink, reason: str) -> None:
         self._strangers.discard(link)
@@ -169,4 +178,4 @@ class LinkServer:
     def stop(self) -> None:
         """End all links."""
         for link in [*self._strangers, *self._keepers]:
-            link.end("this server stops to lead")
+            link.finish("this server stops to lead")

@@ -49,13 +49,6 @@ class LinkedWorld(LocalWorld):
                 super().settle()
                 self._lines.pump()
 
-    def advance(self, seconds: float) -> None:
-        # In small steps first, so that neither side finds the other silent.
-        end = self._clock.seconds() + seconds
-        while (left := round(end - self._clock.seconds(), 4)) > 0:
-            self._clock.advance(min(left, 1.0) if seconds < 1000 else left)
-            self.settle()
-
 
 class TestLinkedEngine(EngineContract):
     """Engine, behind a link."""

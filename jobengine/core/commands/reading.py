@@ -168,7 +168,7 @@ class Explanation(Value, frozen=True, kw_only=True):
     #: Whether a claim would get the job or one before it, but no claim waits, and none came in the last 10 seconds.
     lacks_claims: bool = False
     #: If the job could be claimed now, but each waiting claim wants a tag that it lacks: the tags of each claim.
-    other_tags: Sequence[tuple[str, ...]] = ()
+    other_tags: tuple[tuple[str, ...], ...] = ()
 
     def at_wall_clock(self, ahead: int) -> "Explanation":
         job, queue, hold = shown(self.job, ahead), shown(self.queue, ahead), shown(self.hold, ahead)
@@ -206,7 +206,7 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
             key_held_until=held_until(job) if holds(job, now) else None,
             lacks_claims=(ahead is not None or (hold is not None and hold.later))
             and _lacks_claims(table, now, activity),
-            other_tags=() if ahead is None or table.queue.paused else _other_tags(table, job, activity),
+            other_tags=() if ahead is None or table.queue.paused else tuple(_other_tags(table, job, activity)),
         )
 
 
