@@ -193,7 +193,10 @@ def test_core_imports_only_pure_modules() -> None:
 
 
 def test_web_imports_nothing_of_storage() -> None:
-    assert _importers(PACKAGE / "web", {"storage", "engine.engine", "engine.executor", "engine.tables", "engine.postgres"}) == []
+    assert (
+        _importers(PACKAGE / "web", {"storage", "engine.engine", "engine.executor", "engine.tables", "engine.postgres"})
+        == []
+    )
 
 
 def test_the_package_module_holds_only_its_version() -> None:
