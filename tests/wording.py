@@ -11,7 +11,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("core", "engine", "postgres", "storage", "wire", "http", "web", "dashboard", "daemon", "tools", "client")
+ROOMS = (
+    "core",
+    "engine",
+    "cluster",
+    "postgres",
+    "storage",
+    "wire",
+    "http",
+    "web",
+    "dashboard",
+    "daemon",
+    "tools",
+    "client",
+)
 AREAS = (*ROOMS, "worker", "cli", "docs", "tests", "benchmarks", "build")
 LONGEST = 72
 _AREA = f"(?:{'|'.join(AREAS)})"
