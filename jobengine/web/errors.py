@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..core import errors as e
 from ..core.model import Job
-from ..engine.door import Busy, Full, NotOffered, OutcomeUnknown, Starting
+from ..engine.door import Busy, Full, NoLead, NotOffered, OutcomeUnknown, Starting
 from ..http.problem import Problem
 from ..wire.request_head import BadInput, UnsupportedEncoding
 from ..wire.shown_job import is_cancelled, updated_value
@@ -76,6 +76,7 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     e.TooManyQueues: HTTPStatus.TOO_MANY_REQUESTS,
     e.QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     Starting: HTTPStatus.SERVICE_UNAVAILABLE,
+    NoLead: HTTPStatus.SERVICE_UNAVAILABLE,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     Full: HTTPStatus.INSUFFICIENT_STORAGE,
     OutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -84,6 +85,7 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
 #: Seconds after which a client may retry.
 _RETRY_AFTER: Final[Mapping[type[Exception], int]] = {
     Starting: 1,
+    NoLead: 1,
     Busy: 1,
     Full: 5,
     OutcomeUnknown: 5,
